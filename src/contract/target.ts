@@ -1,0 +1,68 @@
+/**
+ * What the kinds may ask of the servers. The targets implement it: connection limits, retries inside a request,
+ * and the translation of every failure into a TargetError are theirs.
+ */
+
+/** A reply of Nomad; `index` is X-Nomad-Index, 0 where the server sent none. */
+export interface NomadReply<T> {
+  readonly body: T;
+  readonly index: number;
+}
+
+export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** One Nomad region's HTTP API. Paths begin with `/v1/`. */
+export interface NomadApi {
+  /** Where it is reached, without a trailing slash: `http://127.0.0.1:4646`. */
+  readonly address: string;
+  /** @returns undefined for 404. @throws TargetError */
+  get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<NomadReply<T> | undefined>;
+  /** Every page of a list. @throws TargetError */
+  list<T>(path: string, query?: Query, signal?: AbortSignal): Promise<readonly T[]>;
+  /** Idempotent: tried again after a lost reply. @throws TargetError */
+  put<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T>;
+  /** Not idempotent: a lost reply is an error with `ambiguous`. @throws TargetError */
+  post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T>;
+  /** Idempotent. @returns false where the object was gone already. @throws TargetError */
+  delete(path: string, signal?: AbortSignal): Promise<boolean>;
+}
+
+/** One Vault (and Enterprise namespace). Paths are relative to `/v1/`, without a leading slash. */
+export interface VaultApi {
+  readonly address: string;
+  /** The Enterprise namespace that every request names, if any. */
+  readonly namespace: string | undefined;
+  /** @returns the reply's `data`, or undefined for 404. @throws TargetError */
+  read<T>(path: string, signal?: AbortSignal): Promise<T | undefined>;
+  /** @returns the names under the path; empty for 404. @throws TargetError */
+  list(path: string, signal?: AbortSignal): Promise<readonly string[]>;
+  /** @throws TargetError with every error that Vault named. */
+  write(path: string, data: unknown, signal?: AbortSignal): Promise<void>;
+  /** Idempotent; a missing object is no error. @throws TargetError */
+  delete(path: string, signal?: AbortSignal): Promise<void>;
+}
+
+/** Secret files on the machine that runs us: the `file` sink. Paths are absolute. */
+export interface FileApi {
+  /** @returns undefined where there is no file. @throws TargetError, also where the path is no regular file. */
+  read(path: string): Promise<{ readonly content: string; readonly mode: number } | undefined>;
+  /** Atomic, mode 0600, parents 0700. @throws TargetError */
+  write(path: string, content: string): Promise<void>;
+  /** @throws TargetError; a missing file is no error. */
+  remove(path: string): Promise<void>;
+}
+
+/** Secrets on their way from the create that made them to their sink; in memory only, each handed over once. */
+export interface SecretHandover {
+  put(accessorId: string, secretId: string): void;
+  take(accessorId: string): string | undefined;
+}
+
+/** Everything outside that a kind can reach. */
+export interface Io {
+  /** @throws TargetError `dependency` where no such connection exists or its credential could not be had. */
+  nomad(connection: string): NomadApi;
+  vault(connection: string): VaultApi;
+  readonly files: FileApi;
+  readonly secrets: SecretHandover;
+}

@@ -1,0 +1,132 @@
+import type { Inventory, RecordedConnection, StateBackend } from '../contract/state.ts';
+import { keyText, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
+
+/** How long results may wait for a save that several of them share. Losing them loses nothing: intents are saved first. */
+const SAVE_INTERVAL_MS = 500;
+
+/**
+ * The inventory in memory, and its way to the backend.
+ *
+ * Guarantees: what is about to be created is saved as `pending` before the create is sent (`intend`, awaited), so a
+ * crash in between never loses track of it. Results are saved soon after (`record`, `forget`), and all of them once
+ * `flush` has returned. Saves never overlap.
+ */
+export class Ledger {
+  readonly #objects = new Map<string, Owned>();
+  readonly #byResource = new Map<string, Map<string, Owned>>();
+  readonly #connections = new Map<string, RecordedConnection>();
+  readonly #backend: StateBackend;
+  readonly #owner: string;
+  #dirty = false;
+  #saving: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #failure: unknown;
+
+  constructor(backend: StateBackend, owner: string, inventory: Inventory | undefined) {
+    this.#backend = backend;
+    this.#owner = owner;
+    for (const object of inventory?.objects ?? []) this.#set(object);
+    for (const connection of inventory?.connections ?? []) this.#connections.set(connectionKey(connection), connection);
+  }
+
+  get(key: ObjectKey): Owned | undefined {
+    return this.#objects.get(keyText(key));
+  }
+
+  ownedBy(resource: ResourceId): Owned[] {
+    return [...(this.#byResource.get(resourceKey(resource))?.values() ?? [])];
+  }
+
+  all(): Owned[] {
+    return [...this.#objects.values()];
+  }
+
+  connections(): RecordedConnection[] {
+    return [...this.#connections.values()];
+  }
+
+  /** Remembers how a connection is declared, as long as something is owned through it. */
+  connect(connection: RecordedConnection): void {
+    this.#connections.set(connectionKey(connection), connection);
+    this.#dirty = true;
+  }
+
+  /** Writes down what is about to be created, and waits until that is saved. An entry that exists already is kept. */
+  async intend(entries: readonly Owned[]): Promise<void> {
+    if (entries.length === 0) return;
+    for (const entry of entries) this.#set(entry);
+    this.#dirty = true;
+    await this.flush();
+  }
+
+  record(entry: Owned): void {
+    this.#set(entry);
+    this.#saveSoon();
+  }
+
+  forget(key: ObjectKey): void {
+    const entry = this.#objects.get(keyText(key));
+    if (entry === undefined) return;
+    this.#objects.delete(keyText(key));
+    this.#byResource.get(resourceKey(entry.resource))?.delete(keyText(key));
+    this.#saveSoon();
+  }
+
+  /** @throws what the backend threw, also in a save that happened in the background. */
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    while (this.#dirty || this.#saving !== undefined) await (this.#saving ?? this.#save());
+    if (this.#failure !== undefined) throw this.#failure as Error;
+  }
+
+  #set(entry: Owned): void {
+    const key = keyText(entry.key);
+    const before = this.#objects.get(key);
+    if (before !== undefined) this.#byResource.get(resourceKey(before.resource))?.delete(key);
+    this.#objects.set(key, entry);
+    const owner = resourceKey(entry.resource);
+    const entries = this.#byResource.get(owner);
+    if (entries) entries.set(key, entry);
+    else this.#byResource.set(owner, new Map([[key, entry]]));
+  }
+
+  #saveSoon(): void {
+    this.#dirty = true;
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.flush().catch(() => undefined);
+    }, SAVE_INTERVAL_MS);
+  }
+
+  #save(): Promise<void> {
+    this.#dirty = false;
+    this.#saving = this.#backend
+      .save(this.#inventory())
+      .then(() => {
+        this.#failure = undefined;
+      })
+      .catch((error: unknown) => {
+        this.#failure = error;
+      })
+      .finally(() => {
+        this.#saving = undefined;
+      });
+    return this.#saving;
+  }
+
+  #inventory(): Inventory {
+    const objects = [...this.#objects.values()];
+    const used = new Set(objects.map((o) => o.key.connection));
+    const connections = [...this.#connections.values()].filter((c) => used.has(c.name));
+    return { version: 1, owner: this.#owner, connections, objects };
+  }
+}
+
+function connectionKey(connection: RecordedConnection): string {
+  return `${connection.kind}/${connection.name}`;
+}
+
+function resourceKey(resource: ResourceId): string {
+  return `${resource.kind}/${resource.namespace}/${resource.name}`;
+}

@@ -1,0 +1,72 @@
+import type { Kind, PlanContext } from '../../contract/kind.ts';
+import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Desired } from '../../plan/step.ts';
+import { NOMAD_NAME } from '../schema.ts';
+import { aclPolicyObject, policyFieldRules } from './policy.ts';
+import { aclPolicyRules, aclPolicySpec, type AclPolicySpec } from './schema.ts';
+
+export const aclPolicy: Kind<AclPolicySpec> = {
+  kind: 'AclPolicy',
+  plural: 'aclpolicies',
+  shortNames: ['aclpol'],
+  scope: 'Namespaced',
+  description: 'One Nomad ACL policy; with `jobAcl` one that is associated with workloads.',
+  spec: aclPolicySpec,
+  rules: aclPolicyRules,
+  printerColumns: [
+    { name: 'Policy', type: 'string', jsonPath: '.status.live.name', description: 'Name on Nomad' },
+    { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
+  ],
+  example: `apiVersion: nomad-access.io/v1alpha1
+kind: AclPolicy
+metadata:
+  name: readonly
+spec:
+  description: May look at everything in the default namespace
+  rules: |
+    namespace "default" {
+      policy = "read"
+    }
+`,
+  types: [aclPolicyObject],
+  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  check: (resource) =>
+    NOMAD_NAME.test(liveName(resource))
+      ? []
+      : [
+          {
+            path: 'metadata.name',
+            message: `"${liveName(resource)}" is no name for a Nomad policy (letters, digits, dashes): set spec.name`,
+          },
+        ],
+  objects: (resource, context) => [desiredPolicy(resource, context)],
+  status: (resource) => ({ name: liveName(resource) }),
+};
+
+function liveName(resource: Resource<AclPolicySpec>): string {
+  return resource.spec.name ?? resource.metadata.name;
+}
+
+function desiredPolicy(resource: Resource<AclPolicySpec>, context: PlanContext): Desired {
+  const { spec } = resource;
+  const key = { connection: spec.nomadRef, type: aclPolicyObject.name, name: liveName(resource) };
+  return {
+    key,
+    resource: idOf(resource),
+    fields: {
+      description: spec.description,
+      rules: spec.rules,
+      'jobAcl.namespace': spec.jobAcl?.namespace ?? '',
+      'jobAcl.jobId': spec.jobAcl?.jobId ?? '',
+      'jobAcl.group': spec.jobAcl?.group ?? '',
+      'jobAcl.task': spec.jobAcl?.task ?? '',
+    },
+    rules: policyFieldRules,
+    live: context.live(key),
+    dependsOn: [],
+    adoptionPolicy: spec.adoptionPolicy,
+    deletionPolicy: spec.deletionPolicy,
+    suspended: spec.suspend,
+    source: resource.source,
+  };
+}

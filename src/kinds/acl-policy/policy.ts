@@ -1,0 +1,154 @@
+import { blake2b } from '@noble/hashes/blake2.js';
+import type { ObjectType, ReadRequest } from '../../contract/kind.ts';
+import type { Io, NomadApi } from '../../contract/target.ts';
+import type { FieldRule } from '../../plan/diff.ts';
+import type { Live } from '../../plan/step.ts';
+import { settled, type Fields } from '../../plan/value.ts';
+
+/** How the fields of a policy are compared. */
+export const policyFieldRules: Readonly<Record<string, FieldRule>> = {
+  description: { compare: 'exact' },
+  rules: { compare: 'text' },
+  'jobAcl.namespace': { compare: 'exact' },
+  'jobAcl.jobId': { compare: 'exact' },
+  'jobAcl.group': { compare: 'exact' },
+  'jobAcl.task': { compare: 'exact' },
+};
+
+interface JobAcl {
+  readonly Namespace: string;
+  readonly JobID: string;
+  readonly Group: string;
+  readonly Task: string;
+}
+
+/** A policy as Nomad lists it: without rules and association, but with a hash over all of it. */
+interface PolicyStub {
+  readonly Name: string;
+  readonly Description: string;
+  readonly Hash: string;
+  readonly CreateIndex: number;
+  readonly ModifyIndex: number;
+}
+
+interface Policy extends PolicyStub {
+  readonly Rules: string;
+  readonly JobACL: JobAcl | null;
+}
+
+/** A Nomad ACL policy. */
+export const aclPolicyObject: ObjectType = {
+  name: 'acl-policy',
+  connection: 'NomadCluster',
+  after: [],
+  rules: policyFieldRules,
+
+  /** One list; a policy's rules are fetched only where its hash is neither the declared one's nor the one read before. */
+  async read(io, request, signal) {
+    const api = io.nomad(request.connection);
+    const stubs = await api.list<PolicyStub>('/v1/acl/policies', {}, signal);
+    const wanted = wantedFields(request);
+    const lives = stubs
+      .filter((stub) => wanted.has(stub.Name))
+      .map(async (stub): Promise<[string, Live] | undefined> => {
+        const live = known(stub, wanted.get(stub.Name), request) ?? (await fetchPolicy(api, stub.Name, signal));
+        return live && [stub.Name, live];
+      });
+    return new Map((await Promise.all(lives)).filter((entry) => entry !== undefined));
+  },
+
+  async create(io, desired, signal) {
+    return write(io, desired.key, desired.fields, signal);
+  },
+
+  /** The write replaces the whole policy. */
+  async update(io, desired, _live, signal) {
+    return write(io, desired.key, desired.fields, signal);
+  },
+
+  async remove(io, { key }, signal) {
+    await io.nomad(key.connection).delete(path(key.name), signal);
+  },
+};
+
+function wantedFields(request: ReadRequest): Map<string, Fields | undefined> {
+  const wanted = new Map<string, Fields | undefined>(request.owned.map((owned) => [owned.key.name, undefined]));
+  for (const desired of request.desired) wanted.set(desired.key.name, settled(desired.fields));
+  return wanted;
+}
+
+/** The live policy, if its hash tells all of it: it equals the declared one, or the one that was read before. */
+function known(stub: PolicyStub, declared: Fields | undefined, request: ReadRequest): Live | undefined {
+  if (declared !== undefined && policyHash(stub.Name, declared) === stub.Hash) {
+    return { fields: declared, facts: facts(stub) };
+  }
+  const cached = request.cached.get(stub.Name);
+  return cached?.facts?.['hash'] === stub.Hash ? { ...cached, facts: facts(stub) } : undefined;
+}
+
+async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
+  const reply = await api.get<Policy>(path(name), {}, signal);
+  if (reply === undefined) return undefined;
+  const policy = reply.body;
+  return {
+    fields: {
+      description: policy.Description,
+      rules: policy.Rules,
+      'jobAcl.namespace': policy.JobACL?.Namespace ?? '',
+      'jobAcl.jobId': policy.JobACL?.JobID ?? '',
+      'jobAcl.group': policy.JobACL?.Group ?? '',
+      'jobAcl.task': policy.JobACL?.Task ?? '',
+    },
+    facts: facts(policy),
+  };
+}
+
+function facts(stub: PolicyStub): Fields {
+  return { hash: stub.Hash, createIndex: stub.CreateIndex, modifyIndex: stub.ModifyIndex };
+}
+
+async function write(
+  io: Io,
+  key: { connection: string; name: string },
+  fields: Fields,
+  signal: AbortSignal,
+): Promise<Live> {
+  const jobAcl = jobAclOf(fields);
+  await io.nomad(key.connection).put(
+    path(key.name),
+    {
+      Name: key.name,
+      Description: fields['description'],
+      Rules: fields['rules'],
+      ...(jobAcl && { JobACL: jobAcl }),
+    },
+    signal,
+  );
+  return { fields };
+}
+
+function jobAclOf(fields: Fields): JobAcl | undefined {
+  if (fields['jobAcl.namespace'] === '') return undefined;
+  const text = (field: string): string => String(fields[`jobAcl.${field}`]);
+  return { Namespace: text('namespace'), JobID: text('jobId'), Group: text('group'), Task: text('task') };
+}
+
+function path(name: string): string {
+  return `/v1/acl/policy/${encodeURIComponent(name)}`;
+}
+
+/**
+ * Nomad's hash of a policy: BLAKE2b-256 over name, description, rules and, where there is an association, its
+ * namespace, job, group and task, base64 (ACLPolicy.SetHash in nomad/structs/acl.go).
+ */
+export function policyHash(name: string, fields: Fields): string {
+  const hash = blake2b.create({ dkLen: 32 });
+  const encoder = new TextEncoder();
+  const add = (text: unknown): void => void hash.update(encoder.encode(String(text)));
+  add(name);
+  add(fields['description']);
+  add(fields['rules']);
+  const jobAcl = jobAclOf(fields);
+  if (jobAcl) [jobAcl.Namespace, jobAcl.JobID, jobAcl.Group, jobAcl.Task].forEach(add);
+  return Buffer.from(hash.digest()).toString('base64');
+}

@@ -1,0 +1,195 @@
+import { isAbsolute, join } from 'node:path';
+import type { Kind, PlanContext } from '../../contract/kind.ts';
+import { idOf, type Resource } from '../../contract/resource.ts';
+import { isUnreadable, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../../plan/step.ts';
+import { Deferred, type Fields } from '../../plan/value.ts';
+import { renamed } from '../renamed.ts';
+import { byteLength, seconds } from '../schema.ts';
+import { markedName, markerOf, ownerId } from './marker.ts';
+import { matchToken, type Match } from './match.ts';
+import { contentOf, SECRET_FILE_MODE, secretFileObject, secretFileRules } from './secret-file.ts';
+import { aclTokenRules, aclTokenSpec, type AclTokenSpec } from './schema.ts';
+import { aclTokenObject, tokenFieldRules } from './token.ts';
+
+type Token = Resource<AclTokenSpec>;
+
+export const aclToken: Kind<AclTokenSpec> = {
+  kind: 'AclToken',
+  plural: 'acltokens',
+  shortNames: ['acltok'],
+  scope: 'Namespaced',
+  description: 'One Nomad ACL token, and the place that its secret is written to.',
+  spec: aclTokenSpec,
+  rules: aclTokenRules,
+  printerColumns: [
+    { name: 'Accessor', type: 'string', jsonPath: '.status.live.accessorId', description: 'Accessor ID on Nomad' },
+    { name: 'Expires', type: 'date', jsonPath: '.status.live.expiresAt', priority: 1 },
+    { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
+  ],
+  example: `apiVersion: nomad-access.io/v1alpha1
+kind: AclToken
+metadata:
+  name: dashboard
+spec:
+  policies: [readonly]
+  writeSecretTo:
+    file:
+      path: secrets/dashboard.token
+`,
+  types: [aclTokenObject, secretFileObject],
+  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  check: (resource) =>
+    byteLength(liveName(resource)) <= 200
+      ? []
+      : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }],
+  objects,
+  status: (resource, steps) => {
+    const live = steps.find((s) => s.key.type === aclTokenObject.name)?.live;
+    const expiresAt = live?.facts?.['expiresAt'];
+    return {
+      ...(live?.id !== undefined && { accessorId: live.id, name: live.fields['name'] }),
+      ...(typeof expiresAt === 'number' && { expiresAt: new Date(expiresAt).toISOString() }),
+      ...(resource.spec.writeSecretTo.file && { secretFile: resource.spec.writeSecretTo.file.path }),
+    };
+  },
+};
+
+function liveName(resource: Token): string {
+  return resource.spec.name ?? resource.metadata.name;
+}
+
+function objects(resource: Token, context: PlanContext): Desired[] {
+  const token = resource.spec.accessorId === undefined ? ownToken(resource, context) : namedToken(resource, context);
+  const file = secretFile(resource, context, token);
+  return file === undefined ? [token] : [token, file];
+}
+
+function base(resource: Token): Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'> {
+  const { spec } = resource;
+  return {
+    resource: idOf(resource),
+    adoptionPolicy: spec.adoptionPolicy,
+    deletionPolicy: spec.deletionPolicy,
+    suspended: spec.suspend,
+    source: resource.source,
+  };
+}
+
+function wantedFields(spec: AclTokenSpec): Fields {
+  return {
+    type: spec.type,
+    policies: spec.policies,
+    roles: spec.roles,
+    global: spec.global,
+    expirationTtl: spec.expirationTtl === undefined ? null : seconds(spec.expirationTtl),
+  };
+}
+
+function policiesOf(spec: AclTokenSpec): ObjectKey[] {
+  return spec.policies.map((name) => ({ connection: spec.nomadRef, type: 'acl-policy', name }));
+}
+
+/** A token that existed before, named by its accessor ID: it carries no marker and is never made. */
+function namedToken(resource: Token, context: PlanContext): Desired {
+  const { spec } = resource;
+  const key = { connection: spec.nomadRef, type: aclTokenObject.name, name: spec.accessorId ?? '' };
+  return {
+    ...base(resource),
+    key,
+    fields: { ...wantedFields(spec), name: liveName(resource) },
+    rules: {
+      ...tokenFieldRules,
+      global: { compare: 'exact', onChange: 'refuse' },
+      expirationTtl: { compare: 'exact', onChange: 'refuse' },
+    },
+    live: context.failure(key.connection, key.type) ?? context.live(key),
+    dependsOn: policiesOf(spec),
+    mustExist: true,
+    ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
+  };
+}
+
+function ownToken(resource: Token, context: PlanContext): Desired {
+  const { spec } = resource;
+  const owner = ownerId(context.owner, idOf(resource));
+  const wanted = wantedFields(spec);
+  const owned = context.ownedBy(resource).filter((o) => o.key.type === aclTokenObject.name);
+  const match = matchToken(
+    owner,
+    liveName(resource),
+    wanted,
+    context.liveOf(spec.nomadRef, aclTokenObject.name),
+    owned,
+  );
+  const key = { connection: spec.nomadRef, type, name: match.name };
+  const sameName = (made: ObjectKey): boolean => {
+    const marker = markerOf(made.name);
+    return marker !== undefined && made.name === markedName(liveName(resource), marker);
+  };
+  return {
+    ...base(resource),
+    key,
+    fields: { ...wanted, name: match.name },
+    rules: tokenFieldRules,
+    live: context.failure(key.connection, key.type) ?? ('live' in match ? match.live : undefined),
+    dependsOn: policiesOf(spec),
+    ...(match.is === 'replaced' && { replaces: match.old }),
+    ...verdict(match, wanted, owned, context.now),
+    ...renamed(resource, context, key, 'spec.name', sameName),
+  };
+}
+
+/** Nothing is made in place of an expired token, and nothing of a token whose marker was imitated. */
+function verdict(
+  match: Match,
+  wanted: Fields,
+  owned: readonly Owned[],
+  now: number,
+): Pick<Desired, 'verdict' | 'keeps'> {
+  if (match.is === 'conflict') {
+    const message =
+      `token ${match.live.id ?? ''} carries the marker of this resource (${String(match.live.fields['name'])}), but the inventory ` +
+      'does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
+    return { verdict: { action: 'refuse', reason: 'Conflict', message } };
+  }
+  const ended = expiry(match, wanted, owned);
+  if (ended === undefined || ended > now) return {};
+  const message = `expired at ${new Date(ended).toISOString()}; an expired token is not made again: change expirationTtl, or delete the resource`;
+  return { verdict: { action: 'noop', reason: 'Expired', message }, keeps: owned.map((o) => o.key) };
+}
+
+/** When the token that stands for the resource ended or will end, if it was made with the declared life. */
+function expiry(match: Match, wanted: Fields, owned: readonly Owned[]): number | undefined {
+  const remembered = owned.find((o) => o.detail?.['expirationTtl'] === wanted['expirationTtl'])?.detail?.['expiresAt'];
+  const expiresAt =
+    match.is === 'current' ? match.live.facts?.['expiresAt'] : match.is === 'absent' ? remembered : undefined;
+  return typeof expiresAt === 'number' ? expiresAt : undefined;
+}
+
+function readable(live: Live | Unreadable | undefined): Live | undefined {
+  return isUnreadable(live) ? undefined : live;
+}
+
+/** The file sink: it holds the secret of whichever token stands for the resource. */
+function secretFile(resource: Token, context: PlanContext, token: Desired): Desired | undefined {
+  const declared = resource.spec.writeSecretTo.file?.path;
+  if (declared === undefined) return undefined;
+  const name = context.pathName(isAbsolute(declared) ? declared : join(resource.folder, declared));
+  const key = { connection: 'local', type: secretFileObject.name, name };
+  const accessorId = readable(token.live)?.id;
+  const expired = token.verdict?.reason === 'Expired' ? token.verdict : undefined;
+  return {
+    ...base(resource),
+    key,
+    fields: {
+      'writeSecretTo.file.content':
+        accessorId === undefined ? new Deferred('SecretID of the new token') : contentOf(accessorId),
+      'writeSecretTo.file.mode': SECRET_FILE_MODE,
+    },
+    rules: secretFileRules,
+    live: context.live(key),
+    dependsOn: [token.key],
+    detail: { nomadRef: resource.spec.nomadRef, accessorId: accessorId ?? null },
+    ...(expired && { verdict: expired }),
+  };
+}

@@ -1,0 +1,114 @@
+import { createHmac } from 'node:crypto';
+import { TargetError } from '../../contract/errors.ts';
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { FieldRule } from '../../plan/diff.ts';
+import type { Desired, Live, Owned } from '../../plan/step.ts';
+import type { Fields } from '../../plan/value.ts';
+import { secretOf } from './token.ts';
+
+/** The content is never a field: what is compared is whose SecretID the file holds. */
+export const secretFileRules: Readonly<Record<string, FieldRule>> = {
+  'writeSecretTo.file.content': { compare: 'exact' },
+  'writeSecretTo.file.mode': { compare: 'exact' },
+};
+
+export const SECRET_FILE_MODE = '0600';
+const OTHER_CONTENT = 'other content';
+
+export function contentOf(accessorId: string): string {
+  return `SecretID of ${accessorId}`;
+}
+
+/** A file that holds a token's SecretID. Its key's name is the path, relative to the inventory's folder. */
+export const secretFileObject: ObjectType = {
+  name: 'file',
+  connection: 'local',
+  after: ['acl-token'],
+  rules: secretFileRules,
+  late: true,
+
+  /** Local reads only; Nomad is asked for a secret just where a file exists that the inventory can't explain. */
+  async read(io, request, signal) {
+    const owned = new Map(request.owned.map((o) => [o.key.name, o]));
+    const desired = new Map(request.desired.map((d) => [d.key.name, d]));
+    const found = new Map<string, Live>();
+    for (const path of new Set([...owned.keys(), ...desired.keys()])) {
+      const live = await readFile(io, path, owned.get(path), desired.get(path), signal);
+      if (live !== undefined) found.set(path, live);
+    }
+    return found;
+  },
+
+  create: write,
+  update: (io, desired, _live, signal) => write(io, desired, signal),
+
+  async remove(io, { key }) {
+    await io.files.remove(key.name);
+  },
+
+  remember: (live) => ({ accessorId: live.facts?.['accessorId'] ?? null, digest: live.facts?.['digest'] ?? null }),
+};
+
+async function readFile(
+  io: Io,
+  path: string,
+  owned: Owned | undefined,
+  desired: Desired | undefined,
+  signal: AbortSignal,
+): Promise<Live | undefined> {
+  const file = await io.files.read(path);
+  if (file === undefined) return undefined;
+  const accessorId = await holder(io, file.content, owned, desired, signal);
+  return live(file.mode, accessorId, accessorId === undefined ? undefined : digest(accessorId, file.content));
+}
+
+/** The accessor ID of the token whose SecretID the file holds. */
+async function holder(
+  io: Io,
+  content: string,
+  owned: Owned | undefined,
+  desired: Desired | undefined,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const recorded = owned?.detail?.['accessorId'];
+  if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
+  const accessorId = desired?.detail?.['accessorId'];
+  const connection = desired?.detail?.['nomadRef'];
+  if (typeof accessorId !== 'string' || typeof connection !== 'string') return undefined;
+  const secret = await secretOf(io.nomad(connection), accessorId, signal);
+  return secret !== undefined && content === fileContent(secret) ? accessorId : undefined;
+}
+
+async function write(io: Io, desired: SettledDesired, signal: AbortSignal): Promise<Live> {
+  const accessorId = String(desired.detail?.['accessorId']);
+  const api = io.nomad(String(desired.detail?.['nomadRef']));
+  const secret = io.secrets.take(accessorId) ?? (await secretOf(api, accessorId, signal));
+  if (secret === undefined) {
+    throw new TargetError(
+      `token ${accessorId} is gone from Nomad, so its secret can't be written to ${desired.key.name}`,
+      {
+        class: 'transient',
+      },
+    );
+  }
+  await io.files.write(desired.key.name, fileContent(secret));
+  return live(0o600, accessorId, digest(accessorId, fileContent(secret)));
+}
+
+function live(mode: number, accessorId: string | undefined, contentDigest: string | undefined): Live {
+  const fields: Fields = {
+    'writeSecretTo.file.content': accessorId === undefined ? OTHER_CONTENT : contentOf(accessorId),
+    'writeSecretTo.file.mode': mode.toString(8).padStart(4, '0'),
+  };
+  return { fields, facts: { accessorId: accessorId ?? null, digest: contentDigest ?? null } };
+}
+
+function fileContent(secretId: string): string {
+  return `${secretId}\n`;
+}
+
+/** Tells whether a file still holds what was written, without keeping it: SecretIDs are random, so it can't be turned back. */
+function digest(accessorId: string, content: string): string {
+  return createHmac('sha256', accessorId).update(content).digest('hex');
+}

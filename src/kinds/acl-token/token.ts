@@ -1,0 +1,169 @@
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import { TargetError } from '../../contract/errors.ts';
+import type { NomadApi } from '../../contract/target.ts';
+import { fingerprint, type FieldRule } from '../../plan/diff.ts';
+import { isUnreadable, type Live, type Owned, type Unreadable } from '../../plan/step.ts';
+import type { Fields } from '../../plan/value.ts';
+import { markerOf } from './marker.ts';
+
+/** How the fields of a token are compared. */
+export const tokenFieldRules: Readonly<Record<string, FieldRule>> = {
+  name: { compare: 'exact' },
+  type: { compare: 'exact' },
+  policies: { compare: 'set' },
+  roles: { compare: 'set' },
+  global: { compare: 'exact', onChange: 'replace' },
+  expirationTtl: { compare: 'exact', onChange: 'replace' },
+};
+
+interface RoleLink {
+  readonly ID: string;
+  readonly Name: string;
+}
+
+/** A token as Nomad lists it: no secret, no TTL, roles by ID only. */
+interface TokenStub {
+  readonly AccessorID: string;
+  readonly Name: string;
+  readonly Type: string;
+  readonly Policies: readonly string[] | null;
+  readonly Roles: readonly RoleLink[] | null;
+  readonly Global: boolean;
+  /** RFC 3339. */
+  readonly CreateTime: string;
+  readonly ExpirationTime: string | null;
+  readonly CreateIndex: number;
+  readonly ModifyIndex: number;
+}
+
+interface Token extends TokenStub {
+  readonly SecretID: string;
+}
+
+/** A Nomad ACL token. Live objects are kept by accessor ID; the key's name is the live name with its marker. */
+export const aclTokenObject: ObjectType = {
+  name: 'acl-token',
+  connection: 'NomadCluster',
+  after: ['acl-policy'],
+
+  /** One list, and one look at who we are; a list of the roles only where a token of interest has some. */
+  async read(io, request, signal) {
+    const api = io.nomad(request.connection);
+    const [stubs, self] = await Promise.all([
+      api.list<TokenStub>('/v1/acl/tokens', {}, signal),
+      api.get<{ AccessorID: string }>('/v1/acl/token/self', {}, signal),
+    ]);
+    const named = new Set([...request.desired.map((d) => d.key.name), ...request.owned.map((o) => o.id)]);
+    const ours = stubs.filter((stub) => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined);
+    const roles = await roleNames(api, ours, signal);
+    const own = self?.body.AccessorID;
+    return new Map(ours.map((stub) => [stub.AccessorID, { ...liveToken(stub, roles), ...protection(stub, own) }]));
+  },
+
+  async create(io, desired, signal) {
+    const { fields } = desired;
+    const token = await io.nomad(desired.key.connection).post<Token>(
+      '/v1/acl/token',
+      {
+        ...writable(fields),
+        Global: fields['global'],
+        ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${String(fields['expirationTtl'])}s` }),
+      },
+      signal,
+    );
+    io.secrets.put(token.AccessorID, token.SecretID);
+    return liveToken(token, new Map());
+  },
+
+  /**
+   * The whole token goes back with just our fields changed: what an update omits, Nomad clears, and an expiration
+   * that is cleared makes the token live for ever.
+   */
+  async update(io, desired, live, signal) {
+    const api = io.nomad(desired.key.connection);
+    const accessor = live.id ?? '';
+    const current = await api.get<Token>(path(accessor), {}, signal);
+    if (current === undefined) throw gone(desired, accessor);
+    const updated = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) }, signal);
+    return liveToken(updated, new Map());
+  },
+
+  async remove(io, { key, live }, signal) {
+    await io.nomad(key.connection).delete(path(live.id ?? ''), signal);
+  },
+
+  rules: tokenFieldRules,
+  identify: (live) => live.id ?? '',
+  index: (live) => markerOf(String(live.fields['name']))?.owner,
+  find: (owned, live) => (owned.id === undefined ? byMarkedName(owned, live) : live.get(owned.id)),
+
+  remember: (live) => ({
+    expirationTtl: live.fields['expirationTtl'] ?? null,
+    expiresAt: live.facts?.['expiresAt'] ?? null,
+  }),
+};
+
+/** The SecretID of a token: from the create that made it, or read back. */
+export async function secretOf(api: NomadApi, accessorId: string, signal: AbortSignal): Promise<string | undefined> {
+  return (await api.get<Token>(path(accessorId), {}, signal))?.body.SecretID;
+}
+
+/** A token that a create of ours made without our learning of it: it carries the name and is what was intended. */
+function byMarkedName(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | undefined {
+  for (const token of live.values()) {
+    if (isUnreadable(token) || token.fields['name'] !== owned.key.name) continue;
+    if (fingerprint(token.fields, tokenFieldRules) === owned.intent) return token;
+  }
+  return undefined;
+}
+
+async function roleNames(
+  api: NomadApi,
+  tokens: readonly TokenStub[],
+  signal: AbortSignal,
+): Promise<Map<string, string>> {
+  if (!tokens.some((token) => token.Roles?.length)) return new Map();
+  const roles = await api.list<RoleLink>('/v1/acl/roles', {}, signal);
+  return new Map(roles.map((role) => [role.ID, role.Name]));
+}
+
+function liveToken(token: TokenStub, roles: ReadonlyMap<string, string>): Live {
+  const created = Date.parse(token.CreateTime);
+  const expires = token.ExpirationTime === null ? null : Date.parse(token.ExpirationTime);
+  return {
+    id: token.AccessorID,
+    fields: {
+      name: token.Name,
+      type: token.Type,
+      policies: token.Policies ?? [],
+      roles: (token.Roles ?? []).map((role) => roles.get(role.ID) ?? (role.Name || role.ID)),
+      global: token.Global,
+      expirationTtl: expires === null ? null : Math.round((expires - created) / 1000),
+    },
+    facts: { createIndex: token.CreateIndex, modifyIndex: token.ModifyIndex, expiresAt: expires },
+  };
+}
+
+function protection(token: TokenStub, own: string | undefined): { protected?: string } {
+  if (token.AccessorID === own) return { protected: 'it is the token that nomad-access itself uses' };
+  const bootstrap = token.Name === 'Bootstrap Token' && token.Type === 'management' && token.Global;
+  return bootstrap ? { protected: 'it is the bootstrap token' } : {};
+}
+
+/** The fields that Nomad lets change in place. */
+function writable(fields: Fields): Record<string, unknown> {
+  return {
+    Name: fields['name'],
+    Type: fields['type'],
+    Policies: fields['policies'],
+    Roles: (fields['roles'] as readonly string[]).map((name) => ({ Name: name })),
+  };
+}
+
+function gone(desired: SettledDesired, accessor: string): TargetError {
+  return new TargetError(`token ${accessor} of ${desired.key.name} is gone from Nomad`, { class: 'transient' });
+}
+
+function path(accessorId: string): string {
+  return `/v1/acl/token/${encodeURIComponent(accessorId)}`;
+}

@@ -1,0 +1,58 @@
+import { z } from 'zod';
+import type { Kind } from '../../contract/kind.ts';
+import { auth, AUTH_METHODS, grants, tls } from '../connection.ts';
+import { duration, exactlyOne } from '../schema.ts';
+
+const spec = z.strictObject({
+  address: z
+    .string()
+    .max(2048)
+    .regex(/^(https?:\/\/[^\s/]+|unix:\/\/\/\S+)\/?$/, {
+      error: 'must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port',
+    })
+    .describe('Address of the HTTP API of a server or agent of the region: `https://nomad.example.com:4646`.'),
+  region: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe(
+      'Region that requests are for. Policies and roles are always written in the authoritative region. Default: the agent’s own.',
+    ),
+  tls: tls.optional(),
+  auth,
+  maxConnections: z
+    .int()
+    .min(1)
+    .max(90)
+    .default(32)
+    .describe('Connections at most; Nomad refuses more than 100 from one client.'),
+  resyncInterval: duration
+    .default('5m')
+    .describe('How often everything is listed anew, whatever the event stream said.'),
+  grants: grants.optional(),
+});
+export type NomadClusterSpec = z.infer<typeof spec>;
+
+export const nomadCluster: Kind<NomadClusterSpec> = {
+  kind: 'NomadCluster',
+  plural: 'nomadclusters',
+  shortNames: ['nomad'],
+  scope: 'Cluster',
+  description: 'A connection to a region of a Nomad cluster, and what may be done through it.',
+  spec,
+  rules: [exactlyOne('auth', AUTH_METHODS)],
+  printerColumns: [{ name: 'Address', type: 'string', jsonPath: '.spec.address' }],
+  example: `apiVersion: nomad-access.io/v1alpha1
+kind: NomadCluster
+metadata:
+  name: default
+spec:
+  address: http://127.0.0.1:4646
+  auth:
+    tokenEnv: NOMAD_TOKEN
+`,
+  types: [],
+  references: () => [],
+  objects: () => [],
+};

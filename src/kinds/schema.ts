@@ -1,0 +1,113 @@
+import { z } from 'zod';
+import type { SpecRule } from '../contract/kind.ts';
+
+/** Building blocks of the kinds' schemas. Bounds are on everything: without them the API server refuses CEL as too costly. */
+
+const encoder = new TextEncoder();
+export function byteLength(text: string): number {
+  return encoder.encode(text).length;
+}
+
+/** A text of at most `max` bytes: Nomad counts bytes, the API server characters. */
+export function text(max: number): z.ZodString {
+  return z
+    .string()
+    .max(max)
+    .refine((s) => byteLength(s) <= max, { error: `must be at most ${String(max)} bytes` });
+}
+
+/** Names of Nomad's policies, roles, auth methods. */
+export const NOMAD_NAME = /^[a-zA-Z0-9-]{1,128}$/;
+export const nomadName = z
+  .string()
+  .regex(NOMAD_NAME, { error: 'must be 1 to 128 letters, digits and dashes (Nomad allows no other character)' });
+
+/** Name of a connection: an RFC 1123 name. */
+export const connectionName = z
+  .string()
+  .max(253)
+  .regex(/^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$/, {
+    error: 'must be the metadata.name of a connection (lower-case letters, digits, dashes, dots)',
+  });
+
+/** HCL, JSON or PEM: long texts, bounded by what Nomad and the API server store. */
+export const document = z.string().max(524_288);
+export const pem = z
+  .string()
+  .max(131_072)
+  .regex(/-----BEGIN [A-Z0-9 ]+-----/, { error: 'must be PEM (-----BEGIN ...-----)' });
+
+export const httpUrl = z
+  .string()
+  .max(2048)
+  .regex(/^https?:\/\/[^\s/]+(\/\S*)?$/, { error: 'must be a URL that begins with http:// or https://' });
+
+const GO_DURATION = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
+const UNIT_SECONDS = { ms: 0.001, s: 1, m: 60, h: 3600 } as const;
+
+/** A length of time: a Go duration ("1h30m") or an integer of seconds. */
+export const duration = z
+  .union([z.int().min(0).max(3_153_600_000), z.string().max(32).regex(GO_DURATION)], {
+    error: 'must be a duration such as 30m or 1h30m, or an integer of seconds',
+  })
+  .meta({ duration: true });
+export type Duration = z.infer<typeof duration>;
+
+/** @returns seconds; Vault and Nomad count whole ones in what we set. */
+export function seconds(value: Duration): number {
+  if (typeof value === 'number') return value;
+  let total = 0;
+  for (const [, amount, , unit] of value.matchAll(/([0-9]+(\.[0-9]+)?)(ms|s|m|h)/g)) {
+    total += Number(amount) * UNIT_SECONDS[unit as keyof typeof UNIT_SECONDS];
+  }
+  return Math.round(total);
+}
+
+/** One string, or a list of them: what Vault takes for its lists. */
+export const oneOrMany = z.union([z.string().max(1024), z.array(z.string().max(1024)).max(256)], {
+  error: 'must be a string or a list of strings',
+});
+export function many(value: string | readonly string[]): readonly string[] {
+  return typeof value === 'string' ? [value] : value;
+}
+
+/** What every managed kind has. */
+export const managed = {
+  suspend: z.boolean().default(false).describe('Stops everything for this resource, deletion too.'),
+  deletionPolicy: z
+    .enum(['Delete', 'Orphan'])
+    .default('Delete')
+    .describe('What happens to the live objects when the resource is removed: deleted, or left as they are.'),
+  adoptionPolicy: z
+    .enum(['IfIdentical', 'Always', 'Never'])
+    .default('IfIdentical')
+    .describe(
+      'What happens when the live object exists already: taken over when it is identical to the declaration, always (and made equal), or never.',
+    ),
+};
+
+/** Fails on the API server when the field is changed after creation; the plan refuses it in the directory. */
+export function immutable(path: string): SpecRule {
+  const at = `self.${path}`;
+  const before = `oldSelf.${path}`;
+  return {
+    cel: `has(${at}) == has(${before}) && (!has(${at}) || ${at} == ${before})`,
+    path,
+    message: `${path} is immutable: delete the resource and create another one`,
+  };
+}
+
+/** Exactly one of the fields is set. */
+export function exactlyOne(parent: string, fields: readonly string[]): SpecRule {
+  const at = parent === '' ? 'self' : `self.${parent}`;
+  const count = fields.map((f) => `(has(${at}.${f}) ? 1 : 0)`).join(' + ');
+  return {
+    cel: `${count} == 1`,
+    holds: (spec: Record<string, unknown>) => {
+      const holder = (parent === '' ? spec : spec[parent]) as Record<string, unknown> | undefined;
+      return holder === undefined || fields.filter((f) => holder[f] !== undefined).length === 1;
+    },
+    path: parent,
+    message: `exactly one of ${fields.join(', ')} must be set${parent === '' ? '' : ` in ${parent}`}`,
+  };
+}

@@ -1,0 +1,102 @@
+import { messageOf, TargetError } from '../../contract/errors.ts';
+import type { ObjectType } from '../../contract/kind.ts';
+import type { VaultApi } from '../../contract/target.ts';
+import type { FieldRule } from '../../plan/diff.ts';
+import type { Live, ObjectKey } from '../../plan/step.ts';
+
+/** A mount's type can't be changed, and disabling it would revoke the tokens of every running task. */
+export const authMountRules: Readonly<Record<string, FieldRule>> = {
+  'mount.type': { compare: 'exact', onChange: 'refuse' },
+};
+
+interface Mount {
+  readonly type: string;
+  readonly accessor: string;
+}
+
+/** A JWT auth mount; its key's name is the path. `id` is the accessor, which every mount gets anew. */
+export const authMountObject: ObjectType = {
+  name: 'auth-mount',
+  connection: 'VaultServer',
+  after: [],
+  rules: authMountRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    const mounts = (await api.read<Record<string, Mount>>('sys/auth', signal)) ?? {};
+    const declared = new Set(request.desired.map((d) => d.key.name));
+    const names = new Set([...declared, ...request.owned.map((o) => o.key.name)]);
+    const found = new Map<string, Live>();
+    for (const name of names) {
+      const mount = mounts[`${name}/`];
+      if (mount !== undefined) found.set(name, await liveMount(api, name, mount, !declared.has(name), signal));
+    }
+    return found;
+  },
+
+  async create(io, { key }, signal) {
+    const api = io.vault(key.connection);
+    await api.write(`sys/auth/${key.name}`, { type: 'jwt' }, signal);
+    const mount = (await api.read<Record<string, Mount>>('sys/auth', signal))?.[`${key.name}/`];
+    if (mount === undefined)
+      throw new TargetError(`auth mount ${key.name} vanished after it was enabled`, { class: 'transient' });
+    return liveMount(api, key.name, mount, false, signal);
+  },
+
+  /** Looks again right before: what somebody put on the mount since the plan was made must not go with it. */
+  async remove(io, { key }, signal) {
+    const api = io.vault(key.connection);
+    const roles = await api.list(`auth/${key.name}/role`, signal);
+    if (roles.length > 0) throw new TargetError(carries(key.name, roles), { class: 'terminal' });
+    await api.delete(`sys/auth/${key.name}`, signal);
+  },
+
+  retain(key, live, isOurs) {
+    const foreign = rolesOf(live).filter((role) => !isOurs(roleKey(key.connection, key.name, role)));
+    return foreign.length > 0 ? carries(key.name, foreign) : undefined;
+  },
+
+  deletionNote(live) {
+    const leases = live.facts?.['leases'];
+    const count = typeof leases === 'number' ? `${String(leases)} tokens` : 'the tokens';
+    return `disabling the mount revokes ${count} of the tasks that are logged in through it`;
+  },
+};
+
+export function roleKey(connection: string, path: string, role: string): ObjectKey {
+  return { connection, type: 'jwt-role', name: `${path}/${role}` };
+}
+
+function carries(path: string, roles: readonly string[]): string {
+  return `auth mount ${path} stays: it carries roles that are not ours (${roles.join(', ')}); delete them first`;
+}
+
+function rolesOf(live: Live): string[] {
+  const roles = live.facts?.['roles'];
+  return Array.isArray(roles) ? roles.map(String) : [];
+}
+
+async function liveMount(
+  api: VaultApi,
+  path: string,
+  mount: Mount,
+  doomed: boolean,
+  signal: AbortSignal,
+): Promise<Live> {
+  const roles = mount.type === 'jwt' ? await api.list(`auth/${path}/role`, signal) : [];
+  const leases = doomed ? await countLeases(api, path, signal) : null;
+  return { id: mount.accessor, fields: { 'mount.type': mount.type }, facts: { roles, leases } };
+}
+
+/** Only for the line that announces a deletion; without the right to see leases it says no number. */
+async function countLeases(api: VaultApi, path: string, signal: AbortSignal): Promise<number | null> {
+  try {
+    return (await api.list(`sys/leases/lookup/auth/${path}/login`, signal)).length;
+  } catch (error) {
+    if (error instanceof TargetError && error.class !== 'transient') return null;
+    throw new TargetError(`cannot count the leases of auth mount ${path}: ${messageOf(error)}`, {
+      class: 'transient',
+      cause: error,
+    });
+  }
+}

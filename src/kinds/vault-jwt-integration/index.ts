@@ -1,0 +1,187 @@
+import type { Kind, PlanContext } from '../../contract/kind.ts';
+import { idOf, type Resource } from '../../contract/resource.ts';
+import { isUnreadable, type Desired, type ObjectKey } from '../../plan/step.ts';
+import { Deferred, KNOWN_AFTER_APPLY, type DesiredFields, type Fields, type Value } from '../../plan/value.ts';
+import { renamed } from '../renamed.ts';
+import { many, seconds } from '../schema.ts';
+import { agentConfig } from './agent-config.ts';
+import { authMountObject, authMountRules, roleKey } from './auth-mount.ts';
+import { JWKS_PATH, jwksKey, jwksObject, keysToKeep, seenKeys, type SeenKey } from './jwks.ts';
+import { jwtConfigObject, jwtConfigRules } from './jwt-config.ts';
+import { fieldsOfRole, jwtRoleObject, jwtRoleRules } from './jwt-role.ts';
+import { vaultPolicyObject, vaultPolicyRules } from './policy.ts';
+import { policiesOf, rolesOf } from './roles.ts';
+import { vaultJwtIntegrationRules, vaultJwtIntegrationSpec, type VaultJwtIntegrationSpec } from './schema.ts';
+
+type Integration = Resource<VaultJwtIntegrationSpec>;
+
+export const vaultJwtIntegration: Kind<VaultJwtIntegrationSpec> = {
+  kind: 'VaultJwtIntegration',
+  plural: 'vaultjwtintegrations',
+  shortNames: ['vaultjwt'],
+  scope: 'Namespaced',
+  description:
+    'How Nomad workloads log in to Vault: a JWT auth mount, its configuration, templated policies and roles. With an empty spec it is what `nomad setup vault -y` makes.',
+  spec: vaultJwtIntegrationSpec,
+  rules: vaultJwtIntegrationRules,
+  printerColumns: [
+    { name: 'Path', type: 'string', jsonPath: '.spec.path' },
+    { name: 'Accessor', type: 'string', jsonPath: '.status.live.accessor', priority: 1 },
+    { name: 'Vault', type: 'string', jsonPath: '.spec.vaultRef', priority: 1 },
+    { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
+  ],
+  example: `apiVersion: nomad-access.io/v1alpha1
+kind: VaultJwtIntegration
+metadata:
+  name: workloads
+spec: {}
+`,
+  types: [jwksObject, authMountObject, jwtConfigObject, vaultPolicyObject, jwtRoleObject],
+  references: (spec) => [
+    { kind: 'VaultServer', name: spec.vaultRef, path: 'spec.vaultRef' },
+    { kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' },
+  ],
+  check: (resource) => {
+    const { defaultRole, roles } = resource.spec;
+    const known = rolesOf(resource.spec).map((role) => role.name);
+    if (defaultRole === undefined || known.includes(defaultRole)) return [];
+    return [
+      {
+        path: 'spec.defaultRole',
+        message: `names no role of ${roles ? 'spec.roles' : 'the integration'} (${known.join(', ')})`,
+      },
+    ];
+  },
+  objects,
+  observes: ({ spec }) => (spec.syncKeys === undefined ? [] : [jwksKey(spec.nomadRef)]),
+  status: ({ spec }, steps, context) => {
+    const vault = context.vaultServer(spec.vaultRef);
+    return {
+      path: spec.path,
+      accessor: steps.find((s) => s.key.type === authMountObject.name)?.live?.id ?? null,
+      policies: policiesOf(spec).map((p) => p.name),
+      roles: rolesOf(spec).map((r) => r.name),
+      ...(vault && { agentConfig: agentConfig(spec, vault) }),
+    };
+  },
+};
+
+function objects(resource: Integration, context: PlanContext): Desired[] {
+  const { spec } = resource;
+  const mount = authMount(resource, context);
+  const config = jwtConfig(resource, context, mount.key);
+  const coupled: Desired = { ...mount, adoptWith: [config.key] };
+  const accessor = isUnreadable(mount.live) ? undefined : mount.live?.id;
+  const policies = policiesOf(spec).map((p) => policy(resource, context, p, accessor, [mount.key, config.key]));
+  const written = [config.key, ...policies.map((p) => p.key)];
+  const roles = rolesOf(spec).map((r) =>
+    object(
+      resource,
+      context,
+      roleKey(spec.vaultRef, spec.path, r.name),
+      fieldsOfRole(r),
+      jwtRoleRules,
+      written,
+      `roles.${r.name}`,
+    ),
+  );
+  return [coupled, config, ...policies, ...roles];
+}
+
+function object(
+  resource: Integration,
+  context: PlanContext,
+  key: ObjectKey,
+  fields: DesiredFields,
+  rules: Desired['rules'],
+  dependsOn: readonly ObjectKey[],
+  pathPrefix?: string,
+): Desired {
+  const { spec } = resource;
+  return {
+    key,
+    resource: idOf(resource),
+    fields,
+    rules,
+    live: context.failure(key.connection, key.type) ?? context.live(key),
+    dependsOn,
+    adoptionPolicy: spec.adoptionPolicy,
+    deletionPolicy: spec.deletionPolicy,
+    suspended: spec.suspend,
+    source: resource.source,
+    ...(pathPrefix !== undefined && { pathPrefix }),
+  };
+}
+
+function authMount(resource: Integration, context: PlanContext): Desired {
+  const key = { connection: resource.spec.vaultRef, type: authMountObject.name, name: resource.spec.path };
+  const mount = object(resource, context, key, { 'mount.type': 'jwt' }, authMountRules, []);
+  return { ...mount, ...renamed(resource, context, key, 'spec.path', (made) => made.name === key.name) };
+}
+
+function jwtConfig(resource: Integration, context: PlanContext, mount: ObjectKey): Desired {
+  const { spec } = resource;
+  const key = { connection: spec.vaultRef, type: jwtConfigObject.name, name: spec.path };
+  const keys = syncedKeys(resource, context, key);
+  const fields: Fields = {
+    ...keySource(spec, context),
+    ...(Array.isArray(keys) && { 'syncKeys.keys': keys.map((k) => k.pem) }),
+    jwksCaPem: spec.jwksCaPem ?? '',
+    oidcDiscoveryUrl: spec.oidcDiscoveryUrl ?? '',
+    oidcDiscoveryCaPem: spec.oidcDiscoveryCaPem ?? '',
+    supportedAlgs: many(spec.supportedAlgs),
+    boundIssuer: spec.boundIssuer,
+    defaultRole: spec.defaultRole ?? rolesOf(spec)[0]?.name ?? '',
+    ...EMPTY,
+  };
+  const config = object(resource, context, key, fields, jwtConfigRules, [mount]);
+  if (keys === undefined) return config;
+  if (!Array.isArray(keys))
+    return { ...config, verdict: { action: 'refuse', reason: 'Unavailable', message: keys.error } };
+  return { ...config, detail: { keys: keys as unknown as Value } };
+}
+
+/** What Nomad's logins never need. */
+const EMPTY = { 'oidc.clientId': '', 'oidc.responseMode': '', 'oidc.responseTypes': [], 'oidc.providerConfig': {} };
+
+function keySource(spec: VaultJwtIntegrationSpec, context: PlanContext): Fields {
+  const pairs = (spec.jwksPairs ?? []).map((p) => ({ jwks_url: p.jwksUrl, jwks_ca_pem: p.jwksCaPem ?? '' }));
+  const fromConnection = `${(context.nomadAddress(spec.nomadRef) ?? '').replace(/\/$/, '')}${JWKS_PATH}`;
+  const elsewhere = spec.jwksPairs ?? spec.oidcDiscoveryUrl ?? spec.syncKeys;
+  return {
+    jwksPairs: pairs,
+    jwksUrl: spec.jwksUrl ?? (elsewhere === undefined ? fromConnection : ''),
+    'syncKeys.keys': [],
+  };
+}
+
+/** The keys that Vault shall have, with `syncKeys`; an error where Nomad's JWKS could not be read. */
+function syncedKeys(
+  resource: Integration,
+  context: PlanContext,
+  key: ObjectKey,
+): SeenKey[] | { error: string } | undefined {
+  const { syncKeys, nomadRef } = resource.spec;
+  if (syncKeys === undefined) return undefined;
+  const observed = context.failure(nomadRef, jwksObject.name) ?? context.live(jwksKey(nomadRef));
+  if (observed === undefined) return { error: `the JWKS of NomadCluster ${nomadRef} was not read` };
+  if (isUnreadable(observed)) return { error: `Nomad's JWKS can't be read: ${observed.error}` };
+  const remembered = context.ownedBy(resource).find((o) => o.key.type === key.type)?.detail?.['keys'];
+  const published = (observed.fields['keys'] as readonly Value[]).map(String);
+  return keysToKeep(published, seenKeys(remembered), seconds(syncKeys.keepFor) * 1000, context.now);
+}
+
+/** A policy with the mount's accessor in its place, which is known only once the mount stands. */
+function policy(
+  resource: Integration,
+  context: PlanContext,
+  declared: { name: string; rules: string },
+  accessor: string | undefined,
+  dependsOn: readonly ObjectKey[],
+): Desired {
+  const key = { connection: resource.spec.vaultRef, type: vaultPolicyObject.name, name: declared.name };
+  const rules = declared.rules.replaceAll('{{accessor}}', accessor ?? KNOWN_AFTER_APPLY);
+  const deferred = accessor === undefined && rules !== declared.rules;
+  const fields = { rules: deferred ? new Deferred(rules) : rules };
+  return object(resource, context, key, fields, vaultPolicyRules, dependsOn, `policies.${declared.name}`);
+}

@@ -1,0 +1,57 @@
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { Live } from '../../plan/step.ts';
+import type { Value } from '../../plan/value.ts';
+import { readEach } from './read-each.ts';
+import { exact, fromVault, map, rulesOf, set, string, text, toVault } from './mapping.ts';
+
+/** Every field of the mount's configuration, those that Nomad never needs included: their drift is drift too. */
+const configFields = {
+  jwksUrl: string('jwks_url'),
+  jwksCaPem: text('jwks_ca_pem'),
+  jwksPairs: exact('jwks_pairs', []),
+  'syncKeys.keys': set('jwt_validation_pubkeys'),
+  oidcDiscoveryUrl: string('oidc_discovery_url'),
+  oidcDiscoveryCaPem: text('oidc_discovery_ca_pem'),
+  supportedAlgs: set('jwt_supported_algs'),
+  boundIssuer: string('bound_issuer'),
+  defaultRole: string('default_role'),
+  'oidc.clientId': string('oidc_client_id'),
+  'oidc.responseMode': string('oidc_response_mode'),
+  'oidc.responseTypes': set('oidc_response_types'),
+  'oidc.providerConfig': map('provider_config'),
+};
+export const jwtConfigRules = rulesOf(configFields);
+
+/** The configuration of a JWT auth mount; its key's name is the mount's path. A write replaces all of it. */
+export const jwtConfigObject: ObjectType = {
+  name: 'jwt-config',
+  connection: 'VaultServer',
+  after: ['auth-mount', 'jwks'],
+  rules: jwtConfigRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    return readEach(request, async (path): Promise<Live | undefined> => {
+      const data = await api.read<Record<string, Value>>(`auth/${path}/config`, signal);
+      return data && { fields: fromVault(configFields, data) };
+    });
+  },
+
+  create: write,
+  update: (io, desired, _live, signal) => write(io, desired, signal),
+
+  partOf: ({ connection, name }) => ({ connection, type: 'auth-mount', name }),
+};
+
+async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+  const data = toVault(configFields, fields);
+  const set = Object.entries(data).filter(([, value]) => !isEmpty(value));
+  await io.vault(key.connection).write(`auth/${key.name}/config`, Object.fromEntries(set), signal);
+  return { fields };
+}
+
+/** A write of the configuration replaces all of it, so what is empty is left out: Vault refuses some empty fields. */
+function isEmpty(value: Value): boolean {
+  return value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+}

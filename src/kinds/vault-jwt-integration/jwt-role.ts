@@ -1,0 +1,111 @@
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { Live } from '../../plan/step.ts';
+import type { Fields, Value } from '../../plan/value.ts';
+import { many, seconds, type Duration } from '../schema.ts';
+import { boolean, fromVault, integer, map, rulesOf, set, string, toVault, type Mappings } from './mapping.ts';
+import { readEach } from './read-each.ts';
+import type { RoleSpec } from './schema.ts';
+
+/** Every field of Vault's JWT roles; the names are those of the spec. */
+const roleFields = {
+  roleType: string('role_type'),
+  boundAudiences: set('bound_audiences'),
+  boundSubject: string('bound_subject'),
+  boundClaims: map('bound_claims'),
+  boundClaimsType: string('bound_claims_type'),
+  userClaim: string('user_claim'),
+  userClaimJsonPointer: boolean('user_claim_json_pointer'),
+  groupsClaim: string('groups_claim'),
+  claimMappings: map('claim_mappings'),
+  clockSkewLeeway: integer('clock_skew_leeway'),
+  expirationLeeway: integer('expiration_leeway'),
+  notBeforeLeeway: integer('not_before_leeway'),
+  maxAge: integer('max_age'),
+  oidcScopes: set('oidc_scopes'),
+  allowedRedirectUris: set('allowed_redirect_uris'),
+  verboseOidcLogging: boolean('verbose_oidc_logging'),
+  tokenPolicies: set('token_policies'),
+  tokenTtl: integer('token_ttl'),
+  tokenMaxTtl: integer('token_max_ttl'),
+  tokenExplicitMaxTtl: integer('token_explicit_max_ttl'),
+  tokenPeriod: integer('token_period'),
+  tokenNoDefaultPolicy: boolean('token_no_default_policy'),
+  tokenNumUses: integer('token_num_uses'),
+  tokenType: string('token_type'),
+  tokenBoundCidrs: set('token_bound_cidrs'),
+} satisfies Mappings & { [field in keyof Omit<RoleSpec, 'name'>]: unknown };
+export const jwtRoleRules = rulesOf(roleFields);
+
+const DURATIONS = [
+  'clockSkewLeeway',
+  'expirationLeeway',
+  'notBeforeLeeway',
+  'maxAge',
+  'tokenTtl',
+  'tokenMaxTtl',
+  'tokenExplicitMaxTtl',
+  'tokenPeriod',
+] as const;
+const LISTS = ['boundAudiences', 'oidcScopes', 'allowedRedirectUris', 'tokenPolicies', 'tokenBoundCidrs'] as const;
+
+/** The fields of a role in the form in which Vault answers them: seconds, and lists. */
+export function fieldsOfRole(role: RoleSpec): Fields {
+  const { name: _, ...rest } = role;
+  const fields: Record<string, Value> = { ...(rest as Fields) };
+  for (const field of DURATIONS) fields[field] = seconds(role[field] ?? (0 satisfies Duration));
+  for (const field of LISTS) fields[field] = many(role[field]);
+  fields['boundClaims'] = Object.fromEntries(
+    Object.entries(role.boundClaims).map(([claim, v]) => [claim, claimValues(v)]),
+  );
+  return fields;
+}
+
+/** Vault keeps one value as it was given, a string or a list of one; both mean the same. */
+function claimValues(value: Value): Value {
+  const values = Array.isArray(value) ? value : [value];
+  return values.length === 1 ? (values[0] ?? null) : [...values].sort();
+}
+
+/** A role of a JWT auth mount; its key's name is `mount/role`. */
+export const jwtRoleObject: ObjectType = {
+  name: 'jwt-role',
+  connection: 'VaultServer',
+  after: ['jwt-config', 'policy'],
+  rules: jwtRoleRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    return readEach(request, async (name): Promise<Live | undefined> => {
+      const data = await api.read<Record<string, Value>>(path(name), signal);
+      return data && { fields: liveFields(data) };
+    });
+  },
+
+  create: write,
+  update: (io, desired, _live, signal) => write(io, desired, signal),
+
+  async remove(io, { key }, signal) {
+    await io.vault(key.connection).delete(path(key.name), signal);
+  },
+};
+
+function liveFields(data: Readonly<Record<string, Value>>): Fields {
+  const fields = fromVault(roleFields, data);
+  const claims = Object.entries(fields['boundClaims'] as Record<string, Value>).map(([claim, v]) => [
+    claim,
+    claimValues(v),
+  ]);
+  return { ...fields, boundClaims: Object.fromEntries(claims) as Value };
+}
+
+async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+  await io.vault(key.connection).write(path(key.name), toVault(roleFields, fields), signal);
+  return { fields };
+}
+
+/** `auth/<mount>/role/<role>`; the mount's path may have slashes of its own. */
+function path(name: string): string {
+  const slash = name.lastIndexOf('/');
+  return `auth/${name.slice(0, slash)}/role/${encodeURIComponent(name.slice(slash + 1))}`;
+}

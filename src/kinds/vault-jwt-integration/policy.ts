@@ -1,0 +1,41 @@
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { FieldRule } from '../../plan/diff.ts';
+import type { Live } from '../../plan/step.ts';
+import { readEach } from './read-each.ts';
+
+export const vaultPolicyRules: Readonly<Record<string, FieldRule>> = { rules: { compare: 'text' } };
+
+/** A Vault ACL policy. */
+export const vaultPolicyObject: ObjectType = {
+  name: 'policy',
+  connection: 'VaultServer',
+  after: ['auth-mount', 'jwt-config'],
+  rules: vaultPolicyRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    return readEach(request, async (name): Promise<Live | undefined> => {
+      const data = await api.read<{ policy: string }>(path(name), signal);
+      return data && { fields: { rules: data.policy } };
+    });
+  },
+
+  create: write,
+  update: (io, desired, _live, signal) => write(io, desired, signal),
+
+  async remove(io, { key }, signal) {
+    await io.vault(key.connection).delete(path(key.name), signal);
+  },
+};
+
+/** Always base64: Vault decodes whatever happens to be valid base64, so a plain text could be mistaken. */
+async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+  const policy = Buffer.from(String(fields['rules'])).toString('base64');
+  await io.vault(key.connection).write(path(key.name), { policy }, signal);
+  return { fields };
+}
+
+function path(name: string): string {
+  return `sys/policies/acl/${encodeURIComponent(name)}`;
+}

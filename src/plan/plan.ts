@@ -1,0 +1,258 @@
+import { diff, fingerprint, type Change } from './diff.ts';
+import {
+  isUnreadable,
+  keyText,
+  resourceText,
+  type Action,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type PlannedStep,
+  type Reason,
+  type ResourceId,
+  type Unreadable,
+} from './step.ts';
+
+/** An object of ours that nothing declares any more, with what its type says about its deletion. */
+export interface Undeclared {
+  readonly owned: Owned;
+  readonly live: Live | Unreadable | undefined;
+  /** The fingerprint of the live object, by its type's rules: tells whether an interrupted create made it. */
+  readonly liveFingerprint?: string;
+  /** Why it must stay. */
+  readonly retained?: string;
+  /** What its deletion does beyond itself. */
+  readonly note?: string;
+  /** The object whose deletion deletes it. */
+  readonly partOf?: ObjectKey;
+}
+
+export interface PlanInput {
+  /** Every declared object, those of one resource together, dependencies first. */
+  readonly desired: readonly Desired[];
+  /** What the inventory holds for a key. */
+  readonly owned: (key: ObjectKey) => Owned | undefined;
+  readonly undeclared: readonly Undeclared[];
+}
+
+/**
+ * What must be done so that the live objects become the declared ones: one step for each live object.
+ * Pure and total: the same input gives the same steps, and every input gives steps.
+ */
+export function plan(input: PlanInput): PlannedStep[] {
+  const declared = block(
+    coupleAdoptions(input.desired.map((desired) => planDesired(desired, input.owned(desired.key)))),
+  );
+  const replaced = new Set(input.desired.flatMap((d) => (d.replaces ? [keyText(d.replaces.key)] : [])));
+  const undeclared = input.undeclared.map((object) => planUndeclared(object, replaced.has(keyText(object.owned.key))));
+  return [...declared, ...followWhole(input.undeclared, undeclared)];
+}
+
+/** One declared object. The order of the cases is the order of precedence. */
+export function planDesired(desired: Desired, owned: Owned | undefined): PlannedStep {
+  const make = maker(desired.key, desired.resource, { desired, ...(owned && { owned }) }, desired.dependsOn);
+  const { live, verdict } = desired;
+  if (desired.suspended) return make('noop', 'Suspended', [], '', readable(live));
+  if (verdict !== undefined) return make(verdict.action, verdict.reason, [], verdict.message, readable(live));
+  if (isUnreadable(live)) return make('refuse', live.reason, [], live.error);
+  if (live === undefined) return planAbsent(desired, owned, make);
+  const changes = changesOf(desired, live);
+  if (live.protected !== undefined)
+    return make('refuse', 'Protected', changes, `it is never changed: ${live.protected}`, live);
+  return isOurs(desired, live, owned)
+    ? planOurs(desired, changes, live, make)
+    : planForeign(desired, changes, live, make);
+}
+
+type Make = (action: Action, reason: Reason, changes?: readonly Change[], message?: string, live?: Live) => PlannedStep;
+
+function maker(
+  key: ObjectKey,
+  resource: ResourceId,
+  parts: { desired?: Desired; owned?: Owned },
+  dependsOn: readonly ObjectKey[],
+): Make {
+  return (action, reason, changes = [], message = '', live = undefined) => ({
+    step: { action, ...resource, object: keyText(key), changes, reason, message },
+    key,
+    ...parts,
+    ...(live && { live }),
+    dependsOn,
+  });
+}
+
+function planAbsent(desired: Desired, owned: Owned | undefined, make: Make): PlannedStep {
+  if (desired.mustExist)
+    return make(
+      'refuse',
+      'NotFound',
+      [],
+      `it is named by the manifest but does not exist: correct the name, or remove it`,
+    );
+  if (desired.replaces !== undefined) {
+    const changes = changesOf(desired, desired.replaces.live);
+    const fixed = changes.filter((c) => ruleOf(desired, c)?.onChange === 'replace').map((c) => c.path);
+    return make(
+      'replace',
+      'Immutable',
+      changes,
+      `takes the place of ${keyText(desired.replaces.key)}: ${fixed.join(', ')} can't be changed in place`,
+    );
+  }
+  return make('create', owned?.state === 'owned' ? 'Missing' : 'New', changesOf(desired, undefined));
+}
+
+function planOurs(desired: Desired, changes: readonly Change[], live: Live, make: Make): PlannedStep {
+  if (changes.length === 0) return make('noop', 'InSync', [], '', live);
+  return refusedChange(desired, changes, live, make) ?? make('update', 'Changed', changes, '', live);
+}
+
+function planForeign(desired: Desired, changes: readonly Change[], live: Live, make: Make): PlannedStep {
+  const policy = desired.adoptionPolicy;
+  if (policy === 'Never') {
+    return make(
+      'refuse',
+      'Conflict',
+      changes,
+      'it exists already and is not ours, and adoptionPolicy is Never: remove it from the server, or set another name',
+      live,
+    );
+  }
+  if (changes.length === 0)
+    return make('noop', 'Adopted', [], 'it exists already, identical: it is ours from now on, deletion included', live);
+  if (policy === 'Always') {
+    const adopted =
+      'it exists already and is not ours: adoptionPolicy Always makes it equal and ours, deletion included';
+    return refusedChange(desired, changes, live, make) ?? make('update', 'Adopted', changes, adopted, live);
+  }
+  const message =
+    `${keyText(desired.key)} exists already, is not ours, and differs from ${resourceText(desired.resource)} in ` +
+    `${changes.map((c) => c.path).join(', ')}: make the two equal, or set spec.adoptionPolicy: Always to overwrite it`;
+  return make('refuse', 'Conflict', changes, message, live);
+}
+
+function refusedChange(desired: Desired, changes: readonly Change[], live: Live, make: Make): PlannedStep | undefined {
+  const fixed = changes.filter((c) => ruleOf(desired, c)?.onChange !== undefined).map((c) => c.path);
+  if (fixed.length === 0) return undefined;
+  return make(
+    'refuse',
+    'Immutable',
+    changes,
+    `${fixed.join(', ')} can't be changed in place: put it back on the server, or delete the object there`,
+    live,
+  );
+}
+
+function changesOf(desired: Desired, live: Live | undefined): Change[] {
+  return diff(desired.fields, live?.fields, desired.rules).map((c) => ({ ...c, path: fullPath(desired, c.path) }));
+}
+
+function fullPath(desired: Desired, path: string): string {
+  return ['spec', desired.pathPrefix, path].filter((part) => part !== undefined).join('.');
+}
+
+function ruleOf(desired: Desired, change: Change): Desired['rules'][string] | undefined {
+  const prefix = fullPath(desired, '');
+  return desired.rules[change.path.slice(prefix.length)];
+}
+
+function readable(live: Live | Unreadable | undefined): Live | undefined {
+  return isUnreadable(live) ? undefined : live;
+}
+
+/** Ours is what the inventory holds; a pending entry only if the live object is what was about to be made. */
+function isOurs(desired: Desired, live: Live, owned: Owned | undefined): boolean {
+  if (owned === undefined) return false;
+  return owned.state === 'owned' || owned.intent === fingerprint(live.fields, desired.rules);
+}
+
+/** A foreign object that belongs together with others is adopted with them or not at all. */
+function coupleAdoptions(steps: readonly PlannedStep[]): PlannedStep[] {
+  const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
+  return steps.map((planned) => {
+    if (planned.step.reason !== 'Adopted') return planned;
+    const refused = planned.desired?.adoptWith
+      ?.map((key) => byKey.get(keyText(key)))
+      .find((s) => s?.step.action === 'refuse');
+    return refused === undefined
+      ? planned
+      : refuse(
+          planned,
+          'Conflict',
+          `it is not ours, and neither is ${refused.step.object} on it: ${refused.step.message}`,
+        );
+  });
+}
+
+/** What depends on something refused is not written either. */
+function block(steps: readonly PlannedStep[]): PlannedStep[] {
+  const refused = new Set(steps.filter((s) => s.step.action === 'refuse').map((s) => keyText(s.key)));
+  const result: PlannedStep[] = [];
+  for (const planned of inDependencyOrder(steps)) {
+    const cause =
+      planned.step.action === 'noop' ? undefined : planned.dependsOn.map(keyText).find((key) => refused.has(key));
+    if (cause === undefined || planned.step.action === 'refuse') {
+      result.push(planned);
+      continue;
+    }
+    refused.add(keyText(planned.key));
+    result.push(refuse(planned, 'Blocked', `it depends on ${cause}, which is refused`));
+  }
+  return result;
+}
+
+function refuse(planned: PlannedStep, reason: Reason, message: string): PlannedStep {
+  return { ...planned, step: { ...planned.step, action: 'refuse', reason, message } };
+}
+
+/** Dependencies first; otherwise the order stays as it was. Cycles can't arise: types depend on earlier types only. */
+export function inDependencyOrder(steps: readonly PlannedStep[]): PlannedStep[] {
+  const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
+  const seen = new Set<PlannedStep>();
+  const ordered: PlannedStep[] = [];
+  const visit = (planned: PlannedStep): void => {
+    if (seen.has(planned)) return;
+    seen.add(planned);
+    for (const key of planned.dependsOn) {
+      const dependency = byKey.get(keyText(key));
+      if (dependency) visit(dependency);
+    }
+    ordered.push(planned);
+  };
+  steps.forEach(visit);
+  return ordered;
+}
+
+/** One object of ours that nothing declares any more. */
+export function planUndeclared(object: Undeclared, isReplaced: boolean): PlannedStep {
+  const { owned, live } = object;
+  const make = maker(owned.key, owned.resource, { owned }, []);
+  if (owned.suspended)
+    return make('noop', 'Suspended', [], 'it is suspended: not deleted until spec.suspend is false', readable(live));
+  if (isUnreadable(live)) return make('refuse', live.reason, [], live.error);
+  if (live === undefined) return make('noop', 'Gone', [], 'it is gone already');
+  if (owned.state === 'pending' && owned.intent !== object.liveFingerprint) {
+    return make('noop', 'Gone', [], 'it was never made by us; what stands there is not ours and stays');
+  }
+  if (owned.deletionPolicy === 'Orphan') return make('noop', 'Orphaned', [], 'it stays, and is ours no longer', live);
+  if (live.protected !== undefined)
+    return make('refuse', 'Protected', [], `it is never deleted: ${live.protected}`, live);
+  if (object.retained !== undefined) return make('refuse', 'InUse', [], object.retained, live);
+  const notes = [owned.adopted ? 'it was adopted, not made by us' : undefined, object.note].filter(
+    (n) => n !== undefined,
+  );
+  return make('delete', isReplaced ? 'Replaced' : 'Removed', [], notes.join('; '), live);
+}
+
+/** What is part of another object is deleted by that one's deletion, and stays where that one stays. */
+function followWhole(objects: readonly Undeclared[], steps: readonly PlannedStep[]): PlannedStep[] {
+  const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
+  return steps.map((planned, i) => {
+    const whole = objects[i]?.partOf;
+    if (whole === undefined || planned.step.action !== 'delete') return planned;
+    const action = byKey.get(keyText(whole))?.step.action;
+    if (action === 'delete') return planned;
+    return refuse(planned, 'InUse', `it goes only with ${keyText(whole)}, which stays`);
+  });
+}

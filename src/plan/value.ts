@@ -1,0 +1,34 @@
+/** What a field of a live object can hold: JSON, so that every plan can be printed, compared and stored. */
+export type Value = null | boolean | number | string | readonly Value[] | { readonly [key: string]: Value };
+
+/**
+ * A value that only an earlier step of the same plan makes known, such as a mount's accessor.
+ * It never equals anything; `preview` is what a reader of the plan sees in its place.
+ */
+export class Deferred {
+  constructor(readonly preview: string = KNOWN_AFTER_APPLY) {}
+  toJSON(): string {
+    return this.preview;
+  }
+}
+
+export const KNOWN_AFTER_APPLY = '(known after apply)';
+export const SENSITIVE = '(sensitive)';
+
+/** Field path within the spec → what the live object shall hold there. */
+export type DesiredFields = Readonly<Record<string, Value | Deferred>>;
+/** Field path within the spec → what the live object holds there. */
+export type Fields = Readonly<Record<string, Value>>;
+
+/** The fields with every deferred value replaced by its preview: for digests and for printing. */
+export function settled(fields: DesiredFields): Fields {
+  return Object.fromEntries(Object.entries(fields).map(([path, v]) => [path, v instanceof Deferred ? v.preview : v]));
+}
+
+/** A text that is equal for equal values, whatever the order of their keys. */
+export function canonical(value: Value): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (value === null || typeof value !== 'object') return JSON.stringify(value);
+  const entries = Object.entries(value as Record<string, Value>).sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join(',')}}`;
+}
