@@ -1,6 +1,14 @@
 import { TargetError } from '../contract/errors.ts';
 import type { ObjectType } from '../contract/kind.ts';
-import { isUnreadable, keyText, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../plan/step.ts';
+import {
+  isUnreadable,
+  keyText,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type Unreadable,
+} from '../plan/step.ts';
 import { contextOf, kindOf, typeOf, type World } from './world.ts';
 
 interface Wanted {
@@ -12,8 +20,16 @@ interface Wanted {
 
 /** Reads what the declared and the owned objects are now, each type on each connection by one request where lists allow. */
 export async function observe(world: World, signal: AbortSignal): Promise<void> {
-  await readAll(world, wantedOf(world, (type) => !type.late), signal);
-  await readAll(world, wantedOf(world, (type) => type.late === true), signal);
+  await readAll(
+    world,
+    wantedOf(world, (type) => !type.late),
+    signal,
+  );
+  await readAll(
+    world,
+    wantedOf(world, (type) => type.late === true),
+    signal,
+  );
 }
 
 /** Reads one object again, after a write of which it is not known what became of it. */
@@ -22,10 +38,16 @@ export async function observeOne(world: World, desired: Desired, signal: AbortSi
   const owned = world.ledger.ownedBy(desired.resource).filter((o) => o.key.type === type.name);
   const found = await type.read(
     world.io,
-    { connection: desired.key.connection, desired: [desired], owned, cached: cachedOf(world, desired.key.connection, type) },
+    {
+      connection: desired.key.connection,
+      desired: [desired],
+      owned,
+      cached: cachedOf(world, desired.key.connection, type),
+    },
     signal,
   );
-  if (type.identify) world.view.replace(desired.key.connection, type, merged(world, desired.key.connection, type, found));
+  if (type.identify)
+    world.view.replace(desired.key.connection, type, merged(world, desired.key.connection, type, found));
   else world.view.put(desired.key, type, found.get(desired.key.name));
 }
 
@@ -64,7 +86,11 @@ async function readAll(world: World, wanted: readonly Wanted[], signal: AbortSig
 }
 
 /** A type that can't be read leaves its failure in the view: plans say so, and never take its objects for absent. */
-async function readType(world: World, { connection, type, desired, owned }: Wanted, signal: AbortSignal): Promise<void> {
+async function readType(
+  world: World,
+  { connection, type, desired, owned }: Wanted,
+  signal: AbortSignal,
+): Promise<void> {
   const refused = world.connections.find((c) => c.kind === type.connection && c.name === connection)?.refused;
   if (refused !== undefined) {
     world.view.fail(connection, type, refused);
@@ -75,7 +101,10 @@ async function readType(world: World, { connection, type, desired, owned }: Want
     world.view.replace(connection, type, await type.read(world.io, { connection, desired, owned, cached }, signal));
   } catch (error) {
     if (!(error instanceof TargetError)) throw error;
-    world.view.fail(connection, type, { error: error.message, reason: error.class === 'denied' ? 'Denied' : 'Unavailable' });
+    world.view.fail(connection, type, {
+      error: error.message,
+      reason: error.class === 'denied' ? 'Denied' : 'Unavailable',
+    });
   }
 }
 

@@ -114,13 +114,11 @@ function ownToken(resource: Token, context: PlanContext): Desired {
   const owner = ownerId(context.owner, idOf(resource));
   const wanted = wantedFields(spec);
   const owned = context.ownedBy(resource).filter((o) => o.key.type === aclTokenObject.name);
-  const match = matchToken(
-    owner,
-    liveName(resource),
-    wanted,
-    context.liveOf(spec.nomadRef, aclTokenObject.name),
-    owned,
-  );
+  const type = aclTokenObject.name;
+  const marked = context.liveBy(spec.nomadRef, type, owner);
+  const tokenOf = (accessorId: string): Live | undefined =>
+    readable(context.live({ connection: spec.nomadRef, type, name: accessorId }));
+  const match = matchToken(owner, liveName(resource), wanted, marked, tokenOf, owned);
   const key = { connection: spec.nomadRef, type, name: match.name };
   const sameName = (made: ObjectKey): boolean => {
     const marker = markerOf(made.name);

@@ -71,7 +71,7 @@ function claimValues(value: Value): Value {
 export const jwtRoleObject: ObjectType = {
   name: 'jwt-role',
   connection: 'VaultServer',
-  after: ['jwt-config', 'policy'],
+  after: ['auth-mount', 'jwt-config', 'policy'],
   rules: jwtRoleRules,
 
   async read(io, request, signal) {
