@@ -35,7 +35,8 @@ async function read(path: string): Promise<{ content: string; mode: number } | u
 /** Not synced to disk: a secret that a power failure takes can be read back from Nomad. */
 async function write(path: string, content: string): Promise<void> {
   const stat = await lstat(path).catch(absent);
-  if (stat !== undefined && !stat.isFile()) throw new Error('it is not a regular file: remove it, or name another path');
+  if (stat !== undefined && !stat.isFile())
+    throw new Error('it is not a regular file: remove it, or name another path');
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   await writeFileAtomic(path, content, { mode: 0o600, fsync: false });
 }

@@ -42,7 +42,8 @@ function normalised(address: string): string {
 function addressOf(env: Environment, name: string, fallback: string, form: RegExp): string {
   const value = env[name] ?? '';
   if (value === '') return fallback;
-  if (!form.test(value)) throw new UsageError(`${name} is "${value}": it must be http://HOST:PORT or https://HOST:PORT`);
+  if (!form.test(value))
+    throw new UsageError(`${name} is "${value}": it must be http://HOST:PORT or https://HOST:PORT`);
   return value.replace(/\/$/, '');
 }
 

@@ -130,7 +130,8 @@ export class Http {
 /** 429 and a refused connection were never carried out; anything else may have been. */
 function mayRetry(error: Error, idempotent: boolean): boolean {
   if (error.name === 'AbortError') return false;
-  if (error instanceof Refused) return error.response.status === 429 || (idempotent && isPassing(error.response.status));
+  if (error instanceof Refused)
+    return error.response.status === 429 || (idempotent && isPassing(error.response.status));
   return idempotent || neverSent(error);
 }
 
@@ -146,7 +147,14 @@ async function pauseFor(error: Error, retriesLeft: number, signal: AbortSignal |
   await sleep(Math.min(seconds * 1000, LONGEST_RETRY_AFTER), undefined, signal && { signal });
 }
 
-const NEVER_SENT = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'EHOSTUNREACH', 'ENETUNREACH', 'UND_ERR_CONNECT_TIMEOUT']);
+const NEVER_SENT = new Set([
+  'ECONNREFUSED',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
 
 function codeOf(error: unknown): string | undefined {
   const code = (error as { code?: unknown }).code;
@@ -166,10 +174,13 @@ function isCertificateError(code: string): boolean {
 function reasonOf(error: unknown): string {
   const first = error instanceof AggregateError && error.message === '' ? (error.errors[0] as unknown) : error;
   const code = codeOf(first);
-  if (code === 'ECONNREFUSED') return 'nothing listens there (connection refused): is the server running, is the address right?';
+  if (code === 'ECONNREFUSED')
+    return 'nothing listens there (connection refused): is the server running, is the address right?';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the host name is not known (DNS)';
-  if (code !== undefined && isCertificateError(code)) return `TLS failed: ${messageOf(first)}; check the CA (tls.caFile) and the client certificate`;
-  if (first instanceof errors.HeadersTimeoutError || first instanceof errors.BodyTimeoutError) return 'no answer in time';
+  if (code !== undefined && isCertificateError(code))
+    return `TLS failed: ${messageOf(first)}; check the CA (tls.caFile) and the client certificate`;
+  if (first instanceof errors.HeadersTimeoutError || first instanceof errors.BodyTimeoutError)
+    return 'no answer in time';
   if (first instanceof errors.ConnectTimeoutError) return 'no connection in time';
   return `no answer: ${messageOf(first)}`;
 }

@@ -25,7 +25,9 @@ export class NomadClient implements NomadApi {
     this.#region = options.region;
     this.#headers = {
       ...(options.token !== undefined && { 'x-nomad-token': options.token }),
-      ...(options.httpAuth !== undefined && { authorization: `Basic ${Buffer.from(options.httpAuth).toString('base64')}` }),
+      ...(options.httpAuth !== undefined && {
+        authorization: `Basic ${Buffer.from(options.httpAuth).toString('base64')}`,
+      }),
     };
   }
 
@@ -60,7 +62,8 @@ export class NomadClient implements NomadApi {
   async delete(path: string, signal?: AbortSignal): Promise<boolean> {
     const response = await this.#send('DELETE', path, {}, undefined, true, signal);
     if (response.status === 404) return false;
-    if ((response.status === 400 || response.status === 500) && (await this.get(path, {}, signal)) === undefined) return false;
+    if ((response.status === 400 || response.status === 500) && (await this.get(path, {}, signal)) === undefined)
+      return false;
     this.#body('DELETE', path, response);
     return true;
   }
@@ -99,7 +102,9 @@ export class NomadClient implements NomadApi {
 
 function withQuery(path: string, query: Query): string {
   const given = Object.entries(query).filter(([, value]) => value !== undefined);
-  return given.length === 0 ? path : `${path}?${given.map(([k, v]) => `${k}=${encodeURIComponent(String(v))}`).join('&')}`;
+  return given.length === 0
+    ? path
+    : `${path}?${given.map(([k, v]) => `${k}=${encodeURIComponent(String(v))}`).join('&')}`;
 }
 
 function classOf(status: number): ErrorClass {
@@ -111,7 +116,9 @@ function classOf(status: number): ErrorClass {
 function explain({ status, text, headers }: HttpResponse): string {
   const words = text.replace(/\s+/g, ' ').trim().slice(0, 2000);
   if (status === 403) return `${words}: the token given for this NomadCluster must be a valid management token`;
-  if (status === 400 && words === 'ACL support disabled') return `${words}: set acl { enabled = true } in the servers' configuration`;
-  if (status >= 300 && status < 400) return `redirect to ${String(headers['location'])} is not followed: set that address`;
+  if (status === 400 && words === 'ACL support disabled')
+    return `${words}: set acl { enabled = true } in the servers' configuration`;
+  if (status >= 300 && status < 400)
+    return `redirect to ${String(headers['location'])} is not followed: set that address`;
   return words;
 }

@@ -87,7 +87,10 @@ export class VaultClient implements VaultApi {
       signal: request.signal,
     });
     const redirect = response.headers['location'];
-    const body = redirect === undefined ? parse(response.text) : { errors: [`redirect to ${String(redirect)} is not followed: set that address`] };
+    const body =
+      redirect === undefined
+        ? parse(response.text)
+        : { errors: [`redirect to ${String(redirect)} is not followed: set that address`] };
     return { statusCode: response.status, body, request: { path: url.pathname } };
   }
 
@@ -108,10 +111,13 @@ export class VaultClient implements VaultApi {
       const response = (error as { response?: { statusCode: number; body: unknown } }).response;
       if (response === undefined) throw error;
       const words = errorsOf(response.body);
-      throw new TargetError(`${verb} ${this.address}/v1/${path}: ${String(response.statusCode)} ${advice(response.statusCode, words)}`, {
-        class: classOf(response.statusCode, words),
-        status: response.statusCode,
-      });
+      throw new TargetError(
+        `${verb} ${this.address}/v1/${path}: ${String(response.statusCode)} ${advice(response.statusCode, words)}`,
+        {
+          class: classOf(response.statusCode, words),
+          status: response.statusCode,
+        },
+      );
     }
   }
 }

@@ -1,0 +1,44 @@
+import { UsageError } from '../../contract/errors.ts';
+import type { Resource } from '../../contract/resource.ts';
+import { agentConfig as configOf } from '../../kinds/vault-jwt-integration/agent-config.ts';
+import type { VaultJwtIntegrationSpec } from '../../kinds/vault-jwt-integration/schema.ts';
+import type { VaultServerSpec } from '../../kinds/vault-server/index.ts';
+import type { ManifestOptions } from '../options.ts';
+import type { Output } from '../report.ts';
+import { InvalidManifests, loadManifests } from '../session.ts';
+import type { Terminal } from '../terminal.ts';
+
+/** The `vault` blocks of Nomad's agents that belong to each integration. Asks no server. */
+export async function agentConfig(
+  options: ManifestOptions & { output: Output },
+  name: string | undefined,
+  terminal: Terminal,
+): Promise<number> {
+  const { resources, errors } = await loadManifests(options);
+  if (errors.length > 0) throw new InvalidManifests(errors);
+  const integrations = resources.filter(
+    (r) => r.kind === 'VaultJwtIntegration' && (name === undefined || r.metadata.name === name),
+  );
+  if (integrations.length === 0)
+    throw new UsageError(
+      `there is no VaultJwtIntegration${name === undefined ? '' : ` named ${name}`} in the manifests`,
+    );
+  const configs = integrations.map((r) => ({
+    namespace: r.metadata.namespace,
+    name: r.metadata.name,
+    ...configFor(r, resources),
+  }));
+  if (options.output === 'json') terminal.out(JSON.stringify({ integrations: configs }, null, 2));
+  else for (const c of configs) terminal.out(asText(c));
+  return 0;
+}
+
+function configFor(resource: Resource, resources: readonly Resource[]): { client: string; server: string } {
+  const spec = resource.spec as VaultJwtIntegrationSpec;
+  const vault = resources.find((r) => r.kind === 'VaultServer' && r.metadata.name === spec.vaultRef);
+  return configOf(spec, vault?.spec as VaultServerSpec);
+}
+
+function asText(c: { namespace: string; name: string; client: string; server: string }): string {
+  return `# VaultJwtIntegration ${c.namespace}/${c.name}\n# Nomad clients:\n${c.client}\n# Nomad servers:\n${c.server}`;
+}

@@ -1,0 +1,170 @@
+import { readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { messageOf, UsageError } from '../contract/errors.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { RecordedConnection } from '../contract/state.ts';
+import type { Connection } from '../engine/world.ts';
+import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
+import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
+import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
+import { NomadClient } from '../targets/nomad/client.ts';
+import type { TlsOptions } from '../targets/tls.ts';
+import { VaultClient } from '../targets/vault/client.ts';
+
+type ConnectionKind = Connection['kind'];
+type Spec = NomadClusterSpec | VaultServerSpec;
+
+/** A connection as declared, with what is needed to open it. */
+export interface DeclaredConnection extends Connection {
+  readonly spec: Spec;
+  /** Folder that relative paths of the spec start from; absolute. */
+  readonly folder: string;
+}
+
+/** The connections that the environment stands for: declared as `default` where none of the kind is. */
+export function environmentConnections(env: Environment): { kind: ConnectionKind; spec: unknown }[] {
+  return [
+    { kind: 'NomadCluster', spec: { ...nomadEnvironment(env), auth: { tokenEnv: 'NOMAD_TOKEN' } } },
+    { kind: 'VaultServer', spec: { ...vaultEnvironment(env), auth: { tokenEnv: 'VAULT_TOKEN' } } },
+  ];
+}
+
+export function isConnection(resource: Resource): boolean {
+  return resource.kind === 'NomadCluster' || resource.kind === 'VaultServer';
+}
+
+/** @param accepted names of connections whose new address was accepted by a person. */
+export function declaredConnections(
+  resources: readonly Resource[],
+  recorded: readonly RecordedConnection[],
+  accepted: readonly string[],
+): DeclaredConnection[] {
+  const declared = resources
+    .filter(isConnection)
+    .map((r) => connectionOf(r.kind as ConnectionKind, r.metadata.name, r.spec as Spec, r.folder));
+  const known = new Set(declared.map((c) => `${c.kind}/${c.name}`));
+  const former = recorded
+    .filter((c) => !known.has(`${c.kind}/${c.name}`))
+    .map((c) => connectionOf(c.kind, c.name, c.spec as Spec, process.cwd()));
+  return [...declared, ...former].map((c) => refuseMoved(c, recorded, accepted));
+}
+
+function connectionOf(kind: ConnectionKind, name: string, spec: Spec, folder: string): DeclaredConnection {
+  const { address, maxConnections, grants } = spec;
+  return {
+    kind,
+    name,
+    address: address.replace(/\/$/, ''),
+    ...('namespace' in spec && { namespace: spec.namespace }),
+    maxConnections,
+    ...(grants && { grants }),
+    spec,
+    folder,
+  };
+}
+
+/** What was made at one address must not be looked for, or deleted, at another one. */
+function refuseMoved(
+  connection: DeclaredConnection,
+  recorded: readonly RecordedConnection[],
+  accepted: readonly string[],
+): DeclaredConnection {
+  const before = recorded.find((c) => c.kind === connection.kind && c.name === connection.name);
+  if (before === undefined || accepted.includes(connection.name) || sameServer(before, connection)) return connection;
+  const error =
+    `${connection.kind} ${connection.name} is declared at ${connection.address}, but what the inventory holds was made at ${before.address}. ` +
+    `If both are the same servers, add --accept-address-change ${connection.name}; if not, put the old address back, or destroy first`;
+  return { ...connection, refused: { error, reason: 'AddressChanged' } };
+}
+
+function sameServer(recorded: RecordedConnection, now: DeclaredConnection): boolean {
+  const part = (spec: unknown, field: string): unknown => (spec as Record<string, unknown>)[field];
+  const field = now.kind === 'VaultServer' ? 'namespace' : 'region';
+  return sameAddress(recorded.address, now.address) && part(recorded.spec, field) === part(now.spec, field);
+}
+
+/** @throws UsageError where the credential can't be had, or must not go to that address. */
+export async function openNomad(
+  connection: DeclaredConnection,
+  env: Environment,
+  allowed: readonly string[],
+): Promise<NomadClient> {
+  const spec = connection.spec as NomadClusterSpec;
+  guardAddress(connection, nomadEnvironment(env).address, 'NOMAD_ADDR', allowed);
+  return new NomadClient({
+    address: connection.address,
+    token: await credential(connection, env),
+    region: spec.region,
+    tls: tlsIn(spec.tls, connection.folder),
+    maxConnections: connection.maxConnections,
+    httpAuth: env['NOMAD_HTTP_AUTH'] === '' ? undefined : env['NOMAD_HTTP_AUTH'],
+  });
+}
+
+/** @throws UsageError where the credential can't be had, or must not go to that address. */
+export async function openVault(
+  connection: DeclaredConnection,
+  env: Environment,
+  allowed: readonly string[],
+): Promise<VaultClient> {
+  const spec = connection.spec as VaultServerSpec;
+  guardAddress(connection, vaultEnvironment(env).address, 'VAULT_ADDR', allowed);
+  return new VaultClient({
+    address: connection.address,
+    token: await credential(connection, env),
+    namespace: spec.namespace,
+    tls: tlsIn(spec.tls, connection.folder),
+    maxConnections: connection.maxConnections,
+  });
+}
+
+/** Who writes manifests need not hold the credentials: they go only where whoever holds them said. */
+function guardAddress(
+  connection: DeclaredConnection,
+  fromEnvironment: string,
+  variable: string,
+  allowed: readonly string[],
+): void {
+  if ([fromEnvironment, ...allowed].some((address) => sameAddress(address, connection.address))) return;
+  throw new UsageError(
+    `${connection.kind} ${connection.name}: no credential is sent to ${connection.address}, because only the manifest names that address. ` +
+      `If it is right, set ${variable} to it or add --allow-address ${connection.address}`,
+  );
+}
+
+async function credential(connection: DeclaredConnection, env: Environment): Promise<string> {
+  const { auth } = connection.spec;
+  const where = `${connection.kind} ${connection.name}`;
+  if (auth.tokenEnv !== undefined) {
+    const token = env[auth.tokenEnv] ?? '';
+    if (token !== '') return token.trim();
+    if (connection.kind === 'VaultServer' && auth.tokenEnv === 'VAULT_TOKEN')
+      return tokenFrom(join(homedir(), '.vault-token'), where, 'set VAULT_TOKEN');
+    throw new UsageError(`${where}: the environment variable ${auth.tokenEnv} is not set: it must hold the token`);
+  }
+  if (auth.tokenFile !== undefined)
+    return tokenFrom(resolve(connection.folder, auth.tokenFile), where, 'spec.auth.tokenFile');
+  throw new UsageError(`${where}: spec.auth.tokenSecretRef needs the Kubernetes source; use tokenEnv or tokenFile`);
+}
+
+async function tokenFrom(path: string, where: string, hint: string): Promise<string> {
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    throw new UsageError(`${where}: there is no token (${hint}): ${messageOf(error)}`);
+  });
+  if (content.trim() === '') throw new UsageError(`${where}: ${path} is empty: it must hold the token`);
+  return content.trim();
+}
+
+function tlsIn(tls: TlsOptions | undefined, folder: string): TlsOptions | undefined {
+  if (tls === undefined) return undefined;
+  const inFolder = (path: string | undefined): string | undefined =>
+    path === undefined ? undefined : resolve(folder, path);
+  return {
+    ...tls,
+    caFile: inFolder(tls.caFile),
+    caPath: inFolder(tls.caPath),
+    clientCertFile: inFolder(tls.clientCertFile),
+    clientKeyFile: inFolder(tls.clientKeyFile),
+  };
+}

@@ -1,0 +1,129 @@
+import { Command, InvalidArgumentError, Option } from 'commander';
+import { crdYaml } from '../schema/index.ts';
+import { kinds } from '../kinds/index.ts';
+import { agentConfig } from './commands/agent-config.ts';
+import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
+import { plan } from './commands/plan.ts';
+import { sandbox, type SandboxCommandOptions } from './commands/sandbox.ts';
+import { status } from './commands/status.ts';
+import { validate } from './commands/validate.ts';
+import type { ManifestOptions } from './options.ts';
+import type { Output } from './report.ts';
+import type { Terminal } from './terminal.ts';
+import { VERSION } from './version.ts';
+
+type Run = (code: Promise<number>) => Promise<void>;
+
+/**
+ * The command line.
+ * @param finish gets the exit code of the command that was run.
+ * @param stop aborted when the process shall end: what is running is finished, nothing new is begun.
+ */
+export function program(terminal: Terminal, stop: AbortSignal, finish: (code: number) => void): Command {
+  const run: Run = async (code) => {
+    finish(await code);
+  };
+  const root = new Command('nomad-access')
+    .description('Keeps ACLs on Nomad, and the login of Nomad workloads to Vault, equal to what is declared in YAML.')
+    .version(VERSION, '--version')
+    .showHelpAfterError('(--help tells more)')
+    .configureOutput({
+      writeOut: (text) => {
+        terminal.out(text.trimEnd());
+      },
+      writeErr: (text) => {
+        terminal.err(text.trimEnd());
+      },
+    });
+
+  manifests(root.command('validate').description('check manifests, without a server'), true)
+    .addOption(output('text', 'json'))
+    .action((options: ManifestOptions & { output: Output }) => run(validate(options, terminal)));
+
+  manifests(root.command('plan').description('show what apply would do'), true)
+    .addOption(output('text', 'json', 'markdown'))
+    .option('--detailed-exitcode', 'exit with 2 when there are changes', false)
+    .action((options: ManifestOptions & { output: Output; detailedExitcode: boolean }) =>
+      run(plan(options, terminal, stop)),
+    );
+
+  confirmable(manifests(root.command('apply').description('make the servers equal to the manifests'), true))
+    .option('--allow-mass-delete', 'go on though more than half of what is recorded would be deleted', false)
+    .action((options: ApplyOptions) => run(apply(options, terminal, stop)));
+
+  confirmable(
+    manifests(root.command('destroy').description('delete what was made or adopted from under the paths'), false),
+  ).action((options: ApplyOptions) => run(destroy(options, terminal, stop)));
+
+  manifests(root.command('status').description('show each resource, its live state and drift'), false)
+    .addOption(output('text', 'json'))
+    .action((options: ManifestOptions & { output: Output }) => run(status(options, terminal, stop)));
+
+  manifests(
+    root.command('agent-config').description("print the vault blocks of Nomad's agents for an integration"),
+    true,
+  )
+    .argument('[name]', 'metadata.name of a VaultJwtIntegration')
+    .addOption(output('text', 'json'))
+    .action((name: string | undefined, options: ManifestOptions & { output: Output }) =>
+      run(agentConfig(options, name, terminal)),
+    );
+
+  root
+    .command('crds')
+    .description('print the CustomResourceDefinitions')
+    .addOption(output('text', 'json'))
+    .action((options: { output: Output }) => {
+      terminal.out(options.output === 'json' ? JSON.stringify({ crds: crdYaml(kinds) }) : crdYaml(kinds).trimEnd());
+      finish(0);
+    });
+
+  root
+    .command('sandbox')
+    .description("serve Nomad's ACL API and Vault's API in process, to try things out")
+    .addOption(output('text', 'json'))
+    .option('--nomad-port <port>', 'port of Nomad; 0 for a free one', port, 0)
+    .option('--vault-port <port>', 'port of Vault; 0 for a free one', port, 0)
+    .option('--no-seed', 'begin empty')
+    .action((options: SandboxCommandOptions) => run(sandbox(options, terminal, stop)));
+
+  root
+    .command('version')
+    .description('print the version')
+    .addOption(output('text', 'json'))
+    .action((options: { output: Output }) => {
+      const version = { version: VERSION, node: process.version };
+      terminal.out(
+        options.output === 'json' ? JSON.stringify(version) : `nomad-access ${VERSION} (Node.js ${process.version})`,
+      );
+      finish(0);
+    });
+  return root;
+}
+
+function manifests(command: Command, needsFiles: boolean): Command {
+  const file = new Option(
+    '-f, --file <path...>',
+    'manifests: files, folders (with what is below them), or - for standard input',
+  );
+  return command
+    .addOption(needsFiles ? file.makeOptionMandatory() : file)
+    .option('--state <path>', 'file of the inventory (default: .nomad-access.state.json beside the manifests)')
+    .option('--owner <name>', 'name of this installation; separate ones on one Nomad take separate names', 'default')
+    .option('--allow-address <address...>', 'addresses of declared connections that credentials may be sent to', [])
+    .option('--accept-address-change <connection...>', 'connections whose new address leads to the same servers', []);
+}
+
+function confirmable(command: Command): Command {
+  return command.addOption(output('text', 'json')).option('-y, --yes', 'ask nothing', false);
+}
+
+function output(...choices: Output[]): Option {
+  return new Option('-o, --output <format>', 'format of the output').choices(choices).default(choices[0]);
+}
+
+function port(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError('must be a port number.');
+  return value;
+}

@@ -1,0 +1,68 @@
+import type { ManifestError } from '../contract/resource.ts';
+import type { Result } from '../engine/execute.ts';
+import { planJson, planMarkdown, planText, printable } from '../plan/render.ts';
+import { resourceText, type PlannedStep } from '../plan/step.ts';
+import type { Terminal } from './terminal.ts';
+
+export type Output = 'text' | 'json' | 'markdown';
+
+export function printPlan(terminal: Terminal, planned: readonly PlannedStep[], output: Output): void {
+  const steps = planned.map((p) => p.step);
+  if (output === 'json') terminal.out(JSON.stringify(planJson(steps), null, 2));
+  else terminal.out(output === 'markdown' ? planMarkdown(steps) : planText(steps, terminal.paint));
+}
+
+/** The plan with the `result` of each step. */
+export function printResults(
+  terminal: Terminal,
+  planned: readonly PlannedStep[],
+  results: ReadonlyMap<string, Result>,
+): void {
+  const { steps, summary } = planJson(planned.map((p) => p.step));
+  const withResults = steps.map((step) => ({
+    ...step,
+    result: results.get(step.object) ?? { status: 'interrupted', message: '' },
+  }));
+  terminal.out(JSON.stringify({ steps: withResults, summary }, null, 2));
+}
+
+/** One line as each write is through. */
+export function printProgress(terminal: Terminal, { step }: PlannedStep, result: Result): void {
+  if (result.status === 'unchanged') return;
+  const what = `${step.action} ${resourceText(step)} ${step.object}`;
+  if (result.status === 'done') terminal.err(terminal.paint(step.action, `  done: ${what}`));
+  else terminal.err(terminal.paint('refuse', `  ${result.status}: ${what}: ${printable(result.message)}`));
+}
+
+/** What an operator needs at the end: how much was done, what was not and why. */
+export function printOutcome(
+  terminal: Terminal,
+  planned: readonly PlannedStep[],
+  results: ReadonlyMap<string, Result>,
+): void {
+  const of = (status: Result['status']): PlannedStep[] =>
+    planned.filter((p) => results.get(p.step.object)?.status === status);
+  const unfinished = planned.filter((p) => !isGood(results.get(p.step.object)));
+  terminal.out(
+    `${String(of('done').length)} done, ${String(of('unchanged').length)} in order, ${String(unfinished.length)} not done.`,
+  );
+  for (const { step } of unfinished) {
+    const result = results.get(step.object) ?? { status: 'interrupted', message: 'not begun' };
+    const reason = result.status === 'refused' ? `${step.reason}: ${result.message}` : result.message;
+    terminal.out(
+      terminal.paint('refuse', `  ${result.status}: ${resourceText(step)} (${step.object}): ${printable(reason)}`),
+    );
+  }
+}
+
+export function allGood(planned: readonly PlannedStep[], results: ReadonlyMap<string, Result>): boolean {
+  return planned.every((p) => isGood(results.get(p.step.object)));
+}
+
+function isGood(result: Result | undefined): boolean {
+  return result?.status === 'done' || result?.status === 'unchanged';
+}
+
+export function errorText({ file, line, column, path, message }: ManifestError): string {
+  return `${file}:${String(line)}:${String(column)}: ${path === '' ? '' : `${path}: `}${printable(message)}`;
+}

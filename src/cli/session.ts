@@ -1,0 +1,172 @@
+import { TargetError, UsageError } from '../contract/errors.ts';
+import type { ManifestError, Resource } from '../contract/resource.ts';
+import type { Desire } from '../contract/source.ts';
+import type { Io, NomadApi, SecretHandover, VaultApi } from '../contract/target.ts';
+import { Ledger } from '../engine/ledger.ts';
+import { LiveView } from '../engine/view.ts';
+import type { World } from '../engine/world.ts';
+import { kinds } from '../kinds/index.ts';
+import { fileSink } from '../sinks/file.ts';
+import { loadDirectory } from '../sources/directory/index.ts';
+import { fileState } from '../state/file.ts';
+import { resolve } from 'node:path';
+import {
+  declaredConnections,
+  environmentConnections,
+  isConnection,
+  openNomad,
+  openVault,
+  type DeclaredConnection,
+} from './connections.ts';
+import { pathNameIn, placesOf, under, type ManifestOptions, type Places } from './options.ts';
+
+/** What is wrong in the manifests: nothing was asked of any server. */
+export class InvalidManifests extends Error {
+  override readonly name = 'InvalidManifests';
+  constructor(readonly errors: readonly ManifestError[]) {
+    super(`${String(errors.length)} errors in the manifests`);
+  }
+}
+
+/** Everything that a command on manifests works with: the one place where source, engine and targets meet. */
+export interface Session {
+  readonly world: World;
+  readonly places: Places;
+  close(): Promise<void>;
+}
+
+export interface SessionOptions extends ManifestOptions {
+  /** Whether the inventory will be written: then nobody else may. */
+  readonly write: boolean;
+  /** `declared`: what the manifests say; `nothing`: as if there were no manifests under the paths. */
+  readonly desire: 'declared' | 'nothing';
+}
+
+const cwd = (): string => process.cwd();
+
+/** Reads manifests without an inventory or a server. */
+export async function loadManifests(
+  options: Pick<ManifestOptions, 'file' | 'state' | 'owner'>,
+  base?: string,
+): Promise<Desire> {
+  if (options.file === undefined || options.file.length === 0)
+    throw new UsageError('which manifests? Give -f FILE, -f FOLDER or -f -');
+  return loadDirectory({
+    kinds,
+    paths: options.file,
+    base: base ?? cwd(),
+    cwd: cwd(),
+    owner: options.owner,
+    stdin: readStdin,
+    environment: environmentConnections(process.env),
+  });
+}
+
+async function readStdin(): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** @throws UsageError, InvalidManifests: both before anything is asked of a server. */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const places = await placesOf(options, cwd());
+  const state = fileState(places.state);
+  const lock = options.write ? await state.lock() : undefined;
+  try {
+    const inventory = await state.load();
+    if (inventory !== undefined && inventory.owner !== options.owner) {
+      throw new UsageError(
+        `the inventory ${places.state} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
+      );
+    }
+    const ledger = new Ledger(state, options.owner, inventory);
+    const desire =
+      options.desire === 'declared' && places.paths.length > 0 ? await loadManifests(options, places.base) : undefined;
+    if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
+    const resources = desire?.resources ?? [];
+    const inScope = scopeOf(places, desire);
+    const connections = declaredConnections(resources, ledger.connections(), options.acceptAddressChange);
+    const used = usedConnections(resources, ledger, inScope, connections);
+    const opened = await open(used, options.allowAddress);
+    for (const c of used) ledger.connect({ kind: c.kind, name: c.name, address: c.address, spec: c.spec });
+    const world: World = {
+      kinds,
+      resources: resources.filter((r) => !isConnection(r)),
+      connections,
+      view: new LiveView(),
+      ledger,
+      io: { ...opened.io, files: fileSink(places.base), secrets: secretHandover() },
+      owner: options.owner,
+      now: Date.now,
+      pathName: pathNameIn(places.base),
+      inScope,
+    };
+    return { world, places, close: async () => void (await Promise.all([opened.close(), lock?.release()])) };
+  } catch (error) {
+    await lock?.release();
+    throw error;
+  }
+}
+
+/** What may be pruned: what was recorded under the roots that were read; all of it where none was given. */
+function scopeOf(places: Places, desire: Desire | undefined): (source: string) => boolean {
+  if (places.paths.length === 0) return () => true;
+  const name = pathNameIn(places.base);
+  return under(desire?.roots ?? places.paths.map((path) => (path === '-' ? '-' : name(resolve(cwd(), path)))));
+}
+
+function usedConnections(
+  resources: readonly Resource[],
+  ledger: Ledger,
+  inScope: (source: string) => boolean,
+  connections: readonly DeclaredConnection[],
+): DeclaredConnection[] {
+  const used = new Set<string>();
+  for (const resource of resources) {
+    const kind = kinds.find((k) => k.kind === resource.kind);
+    for (const { kind: of, name } of kind?.references(resource.spec) ?? []) used.add(`${of}/${name}`);
+  }
+  const types = new Map(kinds.flatMap((k) => k.types).map((t) => [t.name, t.connection]));
+  for (const { key, source } of ledger.all()) {
+    if (inScope(source)) used.add(`${types.get(key.type) ?? ''}/${key.connection}`);
+  }
+  return connections.filter((c) => used.has(`${c.kind}/${c.name}`));
+}
+
+/** Opens no connection yet, but settles every credential: what is missing is said before anything is done. */
+async function open(
+  connections: readonly DeclaredConnection[],
+  allowed: readonly string[],
+): Promise<{ io: Pick<Io, 'nomad' | 'vault'>; close: () => Promise<void> }> {
+  const nomads = new Map<string, NomadApi & { close(): Promise<void> }>();
+  const vaults = new Map<string, VaultApi & { close(): Promise<void> }>();
+  for (const connection of connections) {
+    if (connection.refused !== undefined) continue;
+    if (connection.kind === 'NomadCluster')
+      nomads.set(connection.name, await openNomad(connection, process.env, allowed));
+    else vaults.set(connection.name, await openVault(connection, process.env, allowed));
+  }
+  return {
+    io: { nomad: (name) => opened(nomads, 'NomadCluster', name), vault: (name) => opened(vaults, 'VaultServer', name) },
+    close: async () => void (await Promise.all([...nomads.values(), ...vaults.values()].map((c) => c.close()))),
+  };
+}
+
+function opened<T>(clients: ReadonlyMap<string, T>, kind: string, name: string): T {
+  const client = clients.get(name);
+  if (client === undefined) throw new TargetError(`there is no ${kind} named ${name}`, { class: 'dependency' });
+  return client;
+}
+
+function secretHandover(): SecretHandover {
+  const secrets = new Map<string, string>();
+  return {
+    put: (accessorId, secretId) => void secrets.set(accessorId, secretId),
+    take: (accessorId) => {
+      const secret = secrets.get(accessorId);
+      secrets.delete(accessorId);
+      return secret;
+    },
+  };
+}

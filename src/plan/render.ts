@@ -1,0 +1,137 @@
+import { diffLines } from 'diff';
+import type { Change } from './diff.ts';
+import { normaliseText } from './diff.ts';
+import { resourceText, summarise, type Action, type Step, type Summary } from './step.ts';
+import type { Value } from './value.ts';
+
+/** How a piece of the plan is emphasised; without a painter it stays plain. */
+export type Painter = (style: Action | 'dim' | 'added' | 'removed', text: string) => string;
+const plain: Painter = (_style, text) => text;
+
+const SIGNS: Record<Action, string> = { create: '+', update: '~', replace: '±', delete: '-', noop: ' ', refuse: '!' };
+const INDENT = '      ';
+
+export interface PlanJson {
+  readonly steps: readonly Step[];
+  readonly summary: Summary;
+}
+
+/** The plan as `-o json` prints it. */
+export function planJson(steps: readonly Step[]): PlanJson {
+  return { steps, summary: summarise(steps) };
+}
+
+/** The plan for a terminal or a log: what is in order already is only counted. */
+export function planText(steps: readonly Step[], paint: Painter = plain): string {
+  const shown = steps.filter((step) => step.reason !== 'InSync').map((step) => stepText(step, paint));
+  return [...shown, summaryText(summarise(steps), paint)].join('\n');
+}
+
+export function stepText(step: Step, paint: Painter = plain): string {
+  const head = `${SIGNS[step.action]} ${step.action.padEnd(7)} ${resourceText(step)}`;
+  const note = [step.reason, step.message].filter((part) => part !== '').join(': ');
+  const lines = step.changes.flatMap((change) => changeLines(change, paint));
+  return [
+    `  ${paint(step.action, head)}  ${paint('dim', step.object)}`,
+    `${INDENT}${paint('dim', note)}`,
+    ...lines,
+  ].join('\n');
+}
+
+function changeLines(change: Change, paint: Painter): string[] {
+  const { path, before, after } = change;
+  if (isLong(before) || isLong(after)) return [`${INDENT}${path}:`, ...textDiff(before, after, paint)];
+  const arrow = isNothing(before) ? show(after) : `${show(before)} → ${show(after)}`;
+  return [`${INDENT}${path}: ${arrow}`];
+}
+
+/** Only the lines that change, each with its neighbours; all of a new text. */
+function textDiff(before: Value, after: Value, paint: Painter): string[] {
+  const side = (value: Value): string => (typeof value === 'string' ? `${normaliseText(value)}\n` : '');
+  return diffLines(side(before), side(after)).flatMap((part) => {
+    const lines = part.value.replace(/\n$/, '').split('\n');
+    if (part.value === '\n' || part.value === '') return [];
+    if (part.added) return lines.map((line) => paint('added', `${INDENT}  + ${printable(line)}`));
+    if (part.removed) return lines.map((line) => paint('removed', `${INDENT}  - ${printable(line)}`));
+    return context(lines).map((line) => paint('dim', `${INDENT}    ${printable(line)}`));
+  });
+}
+
+const CONTEXT = 2;
+function context(lines: readonly string[]): string[] {
+  if (lines.length <= 2 * CONTEXT + 1) return [...lines];
+  return [...lines.slice(0, CONTEXT), '...', ...lines.slice(-CONTEXT)];
+}
+
+function isLong(value: Value): boolean {
+  return typeof value === 'string' && value.trim().includes('\n');
+}
+
+function isNothing(value: Value): boolean {
+  return value === null || value === '';
+}
+
+function show(value: Value): string {
+  if (isNothing(value)) return '(none)';
+  return printable(
+    typeof value === 'string' ? (value.startsWith('(') ? value : JSON.stringify(value)) : JSON.stringify(value),
+  );
+}
+
+/** A live object's text may carry escape sequences that a terminal would obey. */
+export function printable(text: string): string {
+  // eslint-disable-next-line no-control-regex
+  return text.replace(
+    /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
+    (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+function summaryText(summary: Summary, paint: Painter): string {
+  const counts = (['create', 'update', 'replace', 'delete'] as const)
+    .filter((action) => summary[action] > 0)
+    .map((action) => paint(action, `${String(summary[action])} to ${action}`));
+  const refused = summary.refuse > 0 ? paint('refuse', `, ${String(summary.refuse)} refused`) : '';
+  const todo =
+    counts.length > 0 ? `Plan: ${counts.join(', ')}` : refused === '' ? 'Nothing to do' : 'Plan: nothing can be done';
+  return `${todo}${refused}; ${String(summary.noop)} in order.`;
+}
+
+/** The plan as a comment on a pull request. */
+export function planMarkdown(steps: readonly Step[]): string {
+  const summary = summarise(steps);
+  const changed = steps.filter((step) => step.reason !== 'InSync');
+  const counts = (['create', 'update', 'replace', 'delete', 'refuse', 'noop'] as const).map(
+    (a) => `${String(summary[a])} ${a}`,
+  );
+  const head = ['### nomad-access plan', '', counts.join(' · '), ''];
+  if (changed.length === 0) return [...head, 'Nothing to do.', ''].join('\n');
+  const table = changed.map(
+    (s) => `| ${s.action} | ${cell(resourceText(s))} | \`${cell(s.object)}\` | ${cell(s.reason)} ${cell(s.message)} |`,
+  );
+  const details = changed.filter((s) => s.changes.length > 0).flatMap(markdownDetails);
+  return [...head, '| action | resource | object | why |', '| --- | --- | --- | --- |', ...table, '', ...details].join(
+    '\n',
+  );
+}
+
+function markdownDetails(step: Step): string[] {
+  const body = step.changes
+    .flatMap((change) => changeLines(change, plain))
+    .map((line) => line.slice(INDENT.length).replace(/^ {2}(?=[+-] )/, ''));
+  const fence = '`'.repeat(Math.max(3, ...body.map((line) => (/`+/.exec(line)?.[0].length ?? 0) + 1)));
+  return [
+    `<details><summary>${cell(step.action)} <code>${cell(step.object)}</code></summary>`,
+    '',
+    `${fence}diff`,
+    ...body,
+    fence,
+    '',
+    '</details>',
+    '',
+  ];
+}
+
+function cell(text: string): string {
+  return printable(text).replace(/[|<>\n]/g, (c) => ({ '|': '\\|', '<': '&lt;', '>': '&gt;', '\n': ' ' })[c] ?? c);
+}

@@ -1,0 +1,124 @@
+import { readFile, unlink, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import writeFileAtomic from 'write-file-atomic';
+import { z } from 'zod';
+import { messageOf, UsageError } from '../contract/errors.ts';
+import type { Inventory, StateBackend } from '../contract/state.ts';
+
+export const STATE_FILE = '.nomad-access.state.json';
+
+const value: z.ZodType = z.json();
+const text = z.string();
+const entry = z.object({
+  key: z.object({ connection: text, type: text, name: text }),
+  resource: z.object({ kind: text, namespace: text, name: text }),
+  state: z.enum(['pending', 'owned']),
+  intent: text.optional(),
+  id: text.optional(),
+  adopted: z.boolean(),
+  deletionPolicy: z.enum(['Delete', 'Orphan']),
+  suspended: z.boolean(),
+  source: text,
+  detail: z.record(text, value).optional(),
+});
+const inventory = z.object({
+  version: z.literal(1, { error: 'was written by a newer version of nomad-access' }),
+  owner: text,
+  connections: z.array(
+    z.object({ kind: z.enum(['NomadCluster', 'VaultServer']), name: text, address: text, spec: value }),
+  ),
+  objects: z.array(entry),
+});
+
+interface Holder {
+  readonly pid: number;
+  readonly host: string;
+  /** RFC 3339. */
+  readonly since: string;
+}
+
+/** The inventory as a JSON file beside the manifests, with a lock file beside it while somebody writes. */
+export function fileState(path: string): StateBackend {
+  return { location: path, load: () => load(path), save: (content) => save(path, content), lock: () => lock(path) };
+}
+
+async function load(path: string): Promise<Inventory | undefined> {
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    if ((error as { code?: string }).code === 'ENOENT') return undefined;
+    throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
+  });
+  if (content === undefined) return undefined;
+  const parsed = inventory.safeParse(parseJson(path, content));
+  if (parsed.success) return parsed.data as Inventory;
+  const issue = parsed.error.issues[0];
+  throw new UsageError(
+    `${path} is no inventory (${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}); restore it from a backup, or remove it to begin anew`,
+  );
+}
+
+function parseJson(path: string, content: string): unknown {
+  try {
+    return JSON.parse(content);
+  } catch (error) {
+    throw new UsageError(
+      `${path} is not JSON (${messageOf(error)}); restore it from a backup, or remove it to begin anew`,
+    );
+  }
+}
+
+async function save(path: string, content: Inventory): Promise<void> {
+  try {
+    await writeFileAtomic(path, `${JSON.stringify(content, null, 1)}\n`, { mode: 0o600 });
+  } catch (error) {
+    throw new UsageError(`cannot write the inventory ${path}: ${messageOf(error)}; name another place with --state`);
+  }
+}
+
+async function lock(path: string): Promise<{ release(): Promise<void> }> {
+  const lockPath = `${path}.lock`;
+  const content = JSON.stringify({
+    pid: process.pid,
+    host: hostname(),
+    since: new Date().toISOString(),
+  } satisfies Holder);
+  for (;;) {
+    try {
+      await writeFile(lockPath, content, { flag: 'wx', mode: 0o600 });
+      return { release: () => unlink(lockPath).catch(() => undefined) };
+    } catch (error) {
+      if ((error as { code?: string }).code !== 'EEXIST') {
+        throw new UsageError(`cannot lock the inventory: ${messageOf(error)}; name another place with --state`);
+      }
+      await breakStaleLock(lockPath);
+    }
+  }
+}
+
+/** A lock whose process has died on this machine is removed. @throws UsageError where the holder may be alive. */
+async function breakStaleLock(lockPath: string): Promise<void> {
+  const holder = await readFile(lockPath, 'utf8').then(parseHolder, () => undefined);
+  if (holder?.host === hostname() && !isAlive(holder.pid)) {
+    await unlink(lockPath).catch(() => undefined);
+    return;
+  }
+  const who =
+    holder === undefined ? 'another process' : `process ${String(holder.pid)} on ${holder.host} since ${holder.since}`;
+  throw new UsageError(`the inventory is locked by ${who}: wait for it, or remove ${lockPath} if it is gone`);
+}
+
+function parseHolder(content: string): Holder | undefined {
+  try {
+    return JSON.parse(content) as Holder;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as { code?: string }).code === 'EPERM';
+  }
+}
