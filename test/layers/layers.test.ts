@@ -1,0 +1,44 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative, resolve } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+/** Which folders of src may import from which. `cli` and what lies at the top wire everything. */
+const ALLOWED: Record<string, readonly string[]> = {
+  plan: [],
+  contract: ['plan'],
+  kinds: ['contract', 'plan'],
+  engine: ['contract', 'plan'],
+  schema: ['contract'],
+  sources: ['contract', 'plan'],
+  targets: ['contract', 'plan'],
+  sinks: ['contract', 'plan'],
+  state: ['contract', 'plan'],
+  sandbox: [],
+};
+
+const SRC = resolve(import.meta.dirname, '../../src');
+const files = readdirSync(SRC, { recursive: true, encoding: 'utf8' }).filter((f) => f.endsWith('.ts'));
+const roomOf = (file: string): string => file.split('/')[0] ?? '';
+
+function importsOf(file: string): string[] {
+  const text = readFileSync(join(SRC, file), 'utf8');
+  return [...text.matchAll(/from '(\.[^']+)'/g)].map((m) => relative(SRC, resolve(SRC, dirname(file), m[1] ?? '')));
+}
+
+describe('layers', () => {
+  it.each(Object.entries(ALLOWED))('%s imports from nothing of ours but %j', (room, allowed) => {
+    const inRoom = files.filter((f) => roomOf(f) === room);
+    expect(inRoom.length).toBeGreaterThan(0);
+    const wrong = inRoom.flatMap((f) =>
+      importsOf(f)
+        .filter((target) => roomOf(target) !== room && !allowed.includes(roomOf(target)))
+        .map((target) => `${f} → ${target}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it('every folder of src has its place in the layers', () => {
+    const rooms = new Set(files.map(roomOf).filter((room) => !room.endsWith('.ts')));
+    expect([...rooms].filter((room) => room !== 'cli' && !(room in ALLOWED))).toEqual([]);
+  });
+});

@@ -1,0 +1,285 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { plan, planDesired, planUndeclared } from '../../src/plan/plan.ts';
+import { keyText, type AdoptionPolicy, type Desired, type Live, type Owned } from '../../src/plan/step.ts';
+import { Deferred, type Fields } from '../../src/plan/value.ts';
+import { desired, intentOf, live, owned } from './objects.ts';
+
+const other = live({ fields: { text: 'other', list: ['x'], fixed: 1 } });
+
+interface Case {
+  readonly because: string;
+  readonly desired: Desired;
+  readonly owned?: Owned;
+  readonly action: string;
+  readonly reason: string;
+}
+
+const cases: Case[] = [
+  { because: 'nothing is there', desired: desired(), action: 'create', reason: 'New' },
+  { because: 'somebody deleted what is ours', desired: desired(), owned: owned(), action: 'create', reason: 'Missing' },
+  {
+    because: 'it is as declared',
+    desired: desired({ live: live() }),
+    owned: owned(),
+    action: 'noop',
+    reason: 'InSync',
+  },
+  {
+    because: 'somebody changed what is ours',
+    desired: desired({ live: other }),
+    owned: owned(),
+    action: 'update',
+    reason: 'Changed',
+  },
+  {
+    because: 'a field changed that cannot be changed in place',
+    desired: desired({ live: live({ fields: { text: 'hello', list: ['x', 'y'], fixed: 2 } }) }),
+    owned: owned(),
+    action: 'refuse',
+    reason: 'Immutable',
+  },
+  {
+    because: 'an identical foreign object is adopted',
+    desired: desired({ live: live() }),
+    action: 'noop',
+    reason: 'Adopted',
+  },
+  {
+    because: 'a different foreign object is left alone',
+    desired: desired({ live: other }),
+    action: 'refuse',
+    reason: 'Conflict',
+  },
+  {
+    because: 'adoptionPolicy Always overwrites it',
+    desired: desired({ live: other, adoptionPolicy: 'Always' }),
+    action: 'update',
+    reason: 'Adopted',
+  },
+  {
+    because: 'adoptionPolicy Never leaves even an identical one alone',
+    desired: desired({ live: live(), adoptionPolicy: 'Never' }),
+    action: 'refuse',
+    reason: 'Conflict',
+  },
+  {
+    because: 'our own interrupted create is not foreign',
+    desired: desired({ live: live(), adoptionPolicy: 'Never' }),
+    owned: owned({ state: 'pending', intent: intentOf(desired()) }),
+    action: 'noop',
+    reason: 'InSync',
+  },
+  {
+    because: 'what stands where we were about to create is not what we would have made',
+    desired: desired({ live: other }),
+    owned: owned({ state: 'pending', intent: intentOf(desired()) }),
+    action: 'refuse',
+    reason: 'Conflict',
+  },
+  {
+    because: 'the own token is never touched',
+    desired: desired({ live: live({ protected: 'it is our own' }), adoptionPolicy: 'Always' }),
+    owned: owned(),
+    action: 'refuse',
+    reason: 'Protected',
+  },
+  {
+    because: 'an object that could not be read is not taken for absent',
+    desired: desired({ live: { error: 'no answer', reason: 'Unavailable' } }),
+    owned: owned(),
+    action: 'refuse',
+    reason: 'Unavailable',
+  },
+  { because: 'suspend stops everything', desired: desired({ suspended: true }), action: 'noop', reason: 'Suspended' },
+  {
+    because: 'a named object that is missing is not made',
+    desired: desired({ mustExist: true }),
+    action: 'refuse',
+    reason: 'NotFound',
+  },
+  {
+    because: 'a replacement names what it replaces',
+    desired: desired({ replaces: { key: { connection: 'default', type: 'thing', name: 'old' }, live: other } }),
+    action: 'replace',
+    reason: 'Immutable',
+  },
+];
+
+describe('plan of a declared object', () => {
+  it.each(cases)('is $action/$reason when $because', (c) => {
+    const { step } = planDesired(c.desired, c.owned);
+    expect(step).toMatchObject({ action: c.action, reason: c.reason, object: 'default/thing/a' });
+  });
+
+  it('names the fields by their path in the spec, with both sides', () => {
+    const { step } = planDesired(desired({ live: other, pathPrefix: 'things.a' }), owned());
+    expect(step.changes).toEqual([
+      { path: 'spec.things.a.text', before: 'other', after: 'hello', sensitive: false },
+      { path: 'spec.things.a.list', before: ['x'], after: ['x', 'y'], sensitive: false },
+    ]);
+  });
+
+  it('names both sides of a conflict and what to do', () => {
+    const { step } = planDesired(desired({ live: other }), undefined);
+    expect(step.message).toContain('default/thing/a');
+    expect(step.message).toContain('Thing default/a');
+    expect(step.message).toContain('adoptionPolicy: Always');
+  });
+
+  it('shows a value that is known only later as such', () => {
+    const { step } = planDesired(
+      desired({ fields: { text: new Deferred('x (known after apply)'), list: [], fixed: 0 } }),
+      undefined,
+    );
+    expect(step.changes).toEqual([
+      { path: 'spec.text', before: null, after: 'x (known after apply)', sensitive: false },
+    ]);
+  });
+
+  it('never shows a sensitive value', () => {
+    const secret = { ...desired(), rules: { text: { compare: 'text', sensitive: true } as const } };
+    expect(JSON.stringify(planDesired({ ...secret, live: other }, owned()).step)).not.toMatch(/hello|other/);
+  });
+});
+
+describe('plan of an object that nothing declares any more', () => {
+  it.each([
+    { because: 'it is ours', object: { owned: owned(), live: live() }, action: 'delete', reason: 'Removed' },
+    { because: 'it is gone already', object: { owned: owned(), live: undefined }, action: 'noop', reason: 'Gone' },
+    {
+      because: 'it shall stay',
+      object: { owned: owned({ deletionPolicy: 'Orphan' as const }), live: live() },
+      action: 'noop',
+      reason: 'Orphaned',
+    },
+    {
+      because: 'it is suspended',
+      object: { owned: owned({ suspended: true }), live: live() },
+      action: 'noop',
+      reason: 'Suspended',
+    },
+    {
+      because: 'it is protected',
+      object: { owned: owned(), live: live({ protected: 'own' }) },
+      action: 'refuse',
+      reason: 'Protected',
+    },
+    {
+      because: 'foreign things hang on it',
+      object: { owned: owned(), live: live(), retained: 'roles' },
+      action: 'refuse',
+      reason: 'InUse',
+    },
+    {
+      because: 'we never made it',
+      object: { owned: owned({ state: 'pending' as const, intent: 'mine' }), live: live(), liveFingerprint: 'theirs' },
+      action: 'noop',
+      reason: 'Gone',
+    },
+    {
+      because: 'it could not be read',
+      object: { owned: owned(), live: { error: 'no', reason: 'Unavailable' as const } },
+      action: 'refuse',
+      reason: 'Unavailable',
+    },
+  ])('is $action/$reason when $because', ({ object, action, reason }) => {
+    expect(planUndeclared(object, false).step).toMatchObject({ action, reason });
+  });
+});
+
+describe('plan of several objects', () => {
+  const key = (name: string): Desired['key'] => ({ connection: 'default', type: 'thing', name });
+
+  it('refuses what depends on something refused', () => {
+    const base = desired({ key: key('base'), live: other });
+    const dependent = desired({ key: key('dependent'), dependsOn: [key('base')] });
+    const steps = plan({ desired: [base, dependent], owned: () => undefined, undeclared: [] });
+    expect(steps.map((s) => s.step.reason)).toEqual(['Conflict', 'Blocked']);
+  });
+
+  it('does not adopt a mount whose configuration is somebody else’s', () => {
+    const mount = desired({ key: key('mount'), live: live(), adoptWith: [key('config')] });
+    const config = desired({ key: key('config'), live: other, dependsOn: [key('mount')] });
+    const steps = plan({ desired: [mount, config], owned: () => undefined, undeclared: [] });
+    expect(steps.map((s) => s.step.action)).toEqual(['refuse', 'refuse']);
+  });
+
+  it('adopts a mount that has no configuration yet', () => {
+    const mount = desired({ key: key('mount'), live: live(), adoptWith: [key('config')] });
+    const config = desired({ key: key('config'), dependsOn: [key('mount')] });
+    const steps = plan({ desired: [mount, config], owned: () => undefined, undeclared: [] });
+    expect(steps.map((s) => s.step.reason)).toEqual(['Adopted', 'New']);
+  });
+
+  it('keeps a part for as long as its whole stays', () => {
+    const whole = { owned: owned({ key: key('whole') }), live: live(), retained: 'foreign roles' };
+    const part = { owned: owned({ key: key('part') }), live: live(), partOf: key('whole') };
+    const steps = plan({ desired: [], owned: () => undefined, undeclared: [whole, part] });
+    expect(steps.map((s) => s.step.reason)).toEqual(['InUse', 'InUse']);
+  });
+});
+
+const value = fc.record({
+  text: fc.string({ maxLength: 5 }),
+  list: fc.array(fc.constantFrom('a', 'b', 'c'), { maxLength: 4 }),
+  fixed: fc.integer({ min: 0, max: 2 }),
+});
+const arbitrary = fc.record({
+  wanted: value,
+  live: fc.option(value, { nil: undefined }),
+  isOwned: fc.boolean(),
+  adoptionPolicy: fc.constantFrom<AdoptionPolicy>('IfIdentical', 'Always', 'Never'),
+});
+
+describe('laws of the plan', () => {
+  it('after a step was carried out there is nothing left to do', () => {
+    fc.assert(
+      fc.property(arbitrary, ({ wanted, live: fields, isOwned, adoptionPolicy }) => {
+        const d = desired({ fields: wanted, live: fields && live({ fields }), adoptionPolicy });
+        const first = planDesired(d, isOwned ? owned() : undefined).step;
+        if (first.action === 'refuse' || first.action === 'noop') return;
+        const after: Live = { fields: wanted as Fields };
+        expect(planDesired({ ...d, live: after }, owned()).step).toMatchObject({ action: 'noop', reason: 'InSync' });
+      }),
+    );
+  });
+
+  it('the order of sets and their repetitions never change a plan', () => {
+    fc.assert(
+      fc.property(value, fc.infiniteStream(fc.integer()), (fields, random) => {
+        const next = (): number => random.next().value as number;
+        const shuffled = [...fields.list, ...fields.list].sort(() => (next() % 2 === 0 ? 1 : -1));
+        const d = desired({ fields, live: live({ fields: { ...fields, list: shuffled } }) });
+        expect(planDesired(d, owned()).step.action).toBe('noop');
+      }),
+    );
+  });
+
+  it('a foreign object that differs is never written but under Always', () => {
+    fc.assert(
+      fc.property(arbitrary, ({ wanted, live: fields, adoptionPolicy }) => {
+        fc.pre(fields !== undefined && adoptionPolicy !== 'Always');
+        const { action } = planDesired(
+          desired({ fields: wanted, live: live({ fields: fields ?? {} }), adoptionPolicy }),
+          undefined,
+        ).step;
+        expect(['noop', 'refuse']).toContain(action);
+      }),
+    );
+  });
+
+  it('every object gets exactly one step', () => {
+    fc.assert(
+      fc.property(fc.uniqueArray(fc.string({ minLength: 1, maxLength: 3 }), { maxLength: 8 }), (names) => {
+        const objects = names.map((name, i) => {
+          const before = names[i - 1];
+          const dependsOn = before === undefined ? [] : [{ connection: 'default', type: 'thing', name: before }];
+          return desired({ key: { connection: 'default', type: 'thing', name }, dependsOn });
+        });
+        const steps = plan({ desired: [...objects].reverse(), owned: () => undefined, undeclared: [] });
+        expect(steps.map((s) => keyText(s.key))).toEqual(objects.map((o) => keyText(o.key)));
+      }),
+    );
+  });
+});
