@@ -12,9 +12,9 @@ await build({
   format: 'esm',
   target: 'node20.19',
   define: { NOMAD_ACCESS_VERSION: JSON.stringify(version) },
-  // Bundled CommonJS packages call require for Node's own modules.
+  // What bundled CommonJS packages expect: require for Node's own modules, and their file's name.
   banner: {
-    js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nconst require = __createRequire(import.meta.url);",
+    js: "#!/usr/bin/env node\nimport { createRequire as __createRequire } from 'node:module';\nimport { fileURLToPath as __fileURLToPath } from 'node:url';\nconst require = __createRequire(import.meta.url);\nconst __filename = __fileURLToPath(import.meta.url);",
   },
   legalComments: 'external',
   logLevel: 'warning',

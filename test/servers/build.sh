@@ -52,9 +52,9 @@ build() {
     fi
     say "$name $version: building, this takes minutes"
     trap 'rm -f "$cached.$BASHPID"' EXIT
-    cd "$here/$module"
+    cd "$here/$module" || exit 1
     # readonly: what is built is exactly what go.mod and go.sum say, and they stay as committed.
-    GOWORK=off go build -mod=readonly -ldflags "$linked" -o "$cached.$BASHPID" "$package" >&2
+    GOWORK=off go build -mod=readonly -ldflags "$linked" -o "$cached.$BASHPID" "$package" >&2 || exit 1
     mv -f "$cached.$BASHPID" "$cached"
   ) || fail "$name $version could not be built"
   say "$name $version: ready after $((SECONDS - started)) s"

@@ -87,11 +87,7 @@ function hasSetpriv(): boolean {
   return setpriv;
 }
 
-async function untilReady<Ready>(
-  spec: ServerSpec<Ready>,
-  child: ChildProcess,
-  exited: Promise<void>,
-): Promise<Ready> {
+async function untilReady<Ready>(spec: ServerSpec<Ready>, child: ChildProcess, exited: Promise<void>): Promise<Ready> {
   const deadline = performance.now() + (spec.deadlineMs ?? DEADLINE_MS);
   let reason = '';
   let spawnError: Error | undefined;
