@@ -36,7 +36,8 @@ export const authMountObject: ObjectType = {
 
   async create(io, { key }, signal) {
     const api = io.vault(key.connection);
-    await api.write(`sys/auth/${key.name}`, { type: 'jwt' }, signal);
+    // Without `options: null` Vault stores an empty map, and the mount differs from the one `nomad setup vault` makes.
+    await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }, signal);
     const mount = (await api.read<Record<string, Mount>>('sys/auth', signal))?.[`${key.name}/`];
     if (mount === undefined)
       throw new TargetError(`auth mount ${key.name} vanished after it was enabled`, { class: 'transient' });

@@ -3,7 +3,7 @@ import type { Io } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import type { Value } from '../../plan/value.ts';
 import { readEach } from './read-each.ts';
-import { exact, fromVault, map, rulesOf, set, string, text, toVault } from './mapping.ts';
+import { exact, fromVault, map, rulesOf, set, string, text, toVault, withoutEmpty } from './mapping.ts';
 
 /** Every field of the mount's configuration, those that Nomad never needs included: their drift is drift too. */
 const configFields = {
@@ -44,14 +44,9 @@ export const jwtConfigObject: ObjectType = {
   partOf: ({ connection, name }) => ({ connection, type: 'auth-mount', name }),
 };
 
-async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
-  const data = toVault(configFields, fields);
-  const set = Object.entries(data).filter(([, value]) => !isEmpty(value));
-  await io.vault(key.connection).write(`auth/${key.name}/config`, Object.fromEntries(set), signal);
-  return { fields };
-}
-
 /** A write of the configuration replaces all of it, so what is empty is left out: Vault refuses some empty fields. */
-function isEmpty(value: Value): boolean {
-  return value === '' || (typeof value === 'object' && value !== null && Object.keys(value).length === 0);
+async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+  const data = withoutEmpty(toVault(configFields, fields));
+  await io.vault(key.connection).write(`auth/${key.name}/config`, data, signal);
+  return { fields };
 }

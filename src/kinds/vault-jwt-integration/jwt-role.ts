@@ -3,7 +3,18 @@ import type { Io } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import type { Fields, Value } from '../../plan/value.ts';
 import { many, seconds, type Duration } from '../schema.ts';
-import { boolean, fromVault, integer, map, rulesOf, set, string, toVault, type Mappings } from './mapping.ts';
+import {
+  boolean,
+  fromVault,
+  integer,
+  map,
+  rulesOf,
+  set,
+  string,
+  toVault,
+  withoutEmpty,
+  type Mappings,
+} from './mapping.ts';
 import { readEach } from './read-each.ts';
 import type { RoleSpec } from './schema.ts';
 
@@ -82,8 +93,10 @@ export const jwtRoleObject: ObjectType = {
     });
   },
 
-  create: write,
-  update: (io, desired, _live, signal) => write(io, desired, signal),
+  /** Empty fields are left out of a new role: sent, they would read back as [] where `nomad setup vault` leaves null. */
+  create: (io, desired, signal) => write(io, desired, withoutEmpty(toVault(roleFields, desired.fields)), signal),
+  /** Vault merges an update into what is there: every managed field is sent, the empty ones too. */
+  update: (io, desired, _live, signal) => write(io, desired, toVault(roleFields, desired.fields), signal),
 
   async remove(io, { key }, signal) {
     await io.vault(key.connection).delete(path(key.name), signal);
@@ -99,8 +112,13 @@ function liveFields(data: Readonly<Record<string, Value>>): Fields {
   return { ...fields, boundClaims: Object.fromEntries(claims) as Value };
 }
 
-async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
-  await io.vault(key.connection).write(path(key.name), toVault(roleFields, fields), signal);
+async function write(
+  io: Io,
+  { key, fields }: SettledDesired,
+  data: Readonly<Record<string, Value>>,
+  signal: AbortSignal,
+): Promise<Live> {
+  await io.vault(key.connection).write(path(key.name), data, signal);
   return { fields };
 }
 

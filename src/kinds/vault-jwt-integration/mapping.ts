@@ -33,3 +33,13 @@ export function fromVault(mappings: Mappings, data: Readonly<Record<string, Valu
 export function toVault(mappings: Mappings, fields: Fields): Record<string, Value> {
   return Object.fromEntries(Object.entries(mappings).map(([path, { vault, empty }]) => [vault, fields[path] ?? empty]));
 }
+
+/** The fields that are not empty: for a write of an object that does not exist yet, or that replaces all of it. */
+export function withoutEmpty(data: Readonly<Record<string, Value>>): Record<string, Value> {
+  return Object.fromEntries(Object.entries(data).filter(([, value]) => !isEmpty(value)));
+}
+
+function isEmpty(value: Value): boolean {
+  if (value === '' || value === 0 || value === false) return true;
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
