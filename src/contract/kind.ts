@@ -28,7 +28,7 @@ export interface PlanContext {
   readonly owner: string;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** The live object of that key, as last read. */
+  /** The live object of that key, as last read; Unreadable where reading it, or its whole type, failed. */
   live(key: ObjectKey): Live | Unreadable | undefined;
   /** The live objects of a type on a connection that its `index` files under this name. */
   liveBy(connection: string, type: string, index: string): readonly Live[];

@@ -125,8 +125,11 @@ class Run {
 
   #settle(planned: PlannedStep, result: Result): Result {
     this.results.set(planned.step.object, result);
-    if (result.status !== 'done' && result.status !== 'unchanged')
+    const failed = result.status !== 'done' && result.status !== 'unchanged';
+    // An undeclared object that must stay (a mount with foreign roles) holds back nothing else of its resource.
+    if (failed && !(result.status === 'refused' && planned.desired === undefined)) {
       this.#failedResources.add(resourceText(planned.step));
+    }
     this.#options.onResult?.(planned, result);
     return result;
   }

@@ -52,7 +52,8 @@ export function contextOf(world: World): PlanContext {
   return {
     owner: world.owner,
     now,
-    live: (key) => world.view.get(key.connection, key.type, key.name),
+    live: ({ connection, type, name }) =>
+      world.view.failure(connection, type) ?? world.view.get(connection, type, name),
     liveBy: (connection, type, index) => world.view.by(connection, type, index),
     failure: (connection, type) => world.view.failure(connection, type),
     ownedBy: (resource) => world.ledger.ownedBy(idOf(resource)),

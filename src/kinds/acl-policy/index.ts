@@ -1,6 +1,7 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
 import type { Desired } from '../../plan/step.ts';
+import { renamed } from '../renamed.ts';
 import { NOMAD_NAME } from '../schema.ts';
 import { aclPolicyObject, policyFieldRules } from './policy.ts';
 import { aclPolicyRules, aclPolicySpec, type AclPolicySpec } from './schema.ts';
@@ -68,5 +69,6 @@ function desiredPolicy(resource: Resource<AclPolicySpec>, context: PlanContext):
     deletionPolicy: spec.deletionPolicy,
     suspended: spec.suspend,
     source: resource.source,
+    ...renamed(resource, context, key, 'spec.name', (made) => made.name === key.name),
   };
 }

@@ -102,7 +102,7 @@ function namedToken(resource: Token, context: PlanContext): Desired {
       global: { compare: 'exact', onChange: 'refuse' },
       expirationTtl: { compare: 'exact', onChange: 'refuse' },
     },
-    live: context.failure(key.connection, key.type) ?? context.live(key),
+    live: context.live(key),
     dependsOn: policiesOf(spec),
     mustExist: true,
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),

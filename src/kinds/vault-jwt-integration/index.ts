@@ -103,7 +103,7 @@ function object(
     resource: idOf(resource),
     fields,
     rules,
-    live: context.failure(key.connection, key.type) ?? context.live(key),
+    live: context.live(key),
     dependsOn,
     adoptionPolicy: spec.adoptionPolicy,
     deletionPolicy: spec.deletionPolicy,
@@ -163,7 +163,7 @@ function syncedKeys(
 ): SeenKey[] | { error: string } | undefined {
   const { syncKeys, nomadRef } = resource.spec;
   if (syncKeys === undefined) return undefined;
-  const observed = context.failure(nomadRef, jwksObject.name) ?? context.live(jwksKey(nomadRef));
+  const observed = context.live(jwksKey(nomadRef));
   if (observed === undefined) return { error: `the JWKS of NomadCluster ${nomadRef} was not read` };
   if (isUnreadable(observed)) return { error: `Nomad's JWKS can't be read: ${observed.error}` };
   const remembered = context.ownedBy(resource).find((o) => o.key.type === key.type)?.detail?.['keys'];

@@ -147,6 +147,9 @@ function classOf(status: number, words: string): ErrorClass {
 }
 
 function advice(status: number, words: string): string {
+  if (UNREACHABLE_KEYS.test(words)) {
+    return `${words}: Vault could not fetch the keys there. Does something answer at that URL, can Vault reach it, and does it trust its certificate (jwksCaPem)?`;
+  }
   if (status === 503 && /sealed/i.test(words)) return `${words}: unseal it`;
   if (status === 403) return `${words}: the token given for this VaultServer is not valid or lacks the right`;
   return words;

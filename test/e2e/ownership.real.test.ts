@@ -1,0 +1,295 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { requireServers } from '../servers/binaries.ts';
+import { startNomad, type NomadServer } from '../servers/nomad.ts';
+import { startVault, type VaultServer } from '../servers/vault.ts';
+import { LiveNomad, LiveVault } from './live.ts';
+import { manifest, Workspace } from './workspace.ts';
+
+const READ = 'namespace "default" { policy = "read" }';
+const policy = (name: string, more = ''): string => manifest('AclPolicy', name, `rules: '${READ}'\n${more}`);
+
+describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
+  let nomad: NomadServer;
+  let vault: VaultServer;
+  let liveNomad: LiveNomad;
+  let liveVault: LiveVault;
+  let workspace: Workspace;
+  let clean: unknown;
+
+  beforeAll(async () => {
+    [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
+    liveNomad = new LiveNomad(nomad);
+    liveVault = new LiveVault(vault);
+    clean = [await liveNomad.everything(), await liveVault.everything()];
+  });
+  afterAll(() => Promise.all([nomad.stop(), vault.stop()]));
+  beforeEach(() => {
+    workspace = new Workspace({ nomad, vault });
+  });
+  afterEach(async () => {
+    workspace.dispose();
+    for (const { Name } of (await liveNomad.request<{ Name: string }[]>('GET', '/v1/acl/policies')).body)
+      await liveNomad.request('DELETE', `/v1/acl/policy/${Name}`);
+    for (const t of await liveNomad.tokens())
+      if (t.Name !== 'Bootstrap Token') await liveNomad.request('DELETE', `/v1/acl/token/${t.AccessorID}`);
+    await liveVault.request('DELETE', 'sys/auth/jwt-nomad');
+    await liveVault.request('DELETE', 'sys/policies/acl/nomad-workloads');
+    expect([await liveNomad.everything(), await liveVault.everything()]).toEqual(clean);
+  });
+
+  const put = (name: string, rules: string): Promise<unknown> =>
+    liveNomad.request('PUT', `/v1/acl/policy/${name}`, { Name: name, Rules: rules });
+  const rulesOf = async (name: string): Promise<unknown> =>
+    (await liveNomad.request<{ Rules: string }>('GET', `/v1/acl/policy/${name}`)).body.Rules;
+
+  it('an identical object is adopted without a write, and deleted like one that was made', async () => {
+    await put('shared', READ);
+    const { body: before } = await liveNomad.request<{ ModifyIndex: number }>('GET', '/v1/acl/policy/shared');
+    workspace.write('a.yaml', policy('shared'));
+    expect((await workspace.apply()).steps).toMatchObject([{ action: 'noop', reason: 'Adopted' }]);
+    expect((await liveNomad.request<{ ModifyIndex: number }>('GET', '/v1/acl/policy/shared')).body.ModifyIndex).toBe(
+      before.ModifyIndex,
+    );
+    expect((await workspace.plan()).steps).toMatchObject([{ action: 'noop', reason: 'InSync' }]);
+    const { steps } = await workspace.destroy();
+    expect(steps).toMatchObject([{ action: 'delete', message: expect.stringContaining('adopted') as string }]);
+    expect((await liveNomad.request('GET', '/v1/acl/policy/shared')).status).toBe(404);
+  });
+
+  it('a different object is a Conflict that names both sides, stays untouched, and is overwritten only under Always', async () => {
+    await put('shared', 'namespace "theirs" { policy = "write" }');
+    workspace.write('a.yaml', policy('shared'));
+    const refused = await workspace.apply();
+    expect(refused.code).toBe(1);
+    expect(refused.steps[0]).toMatchObject({ action: 'refuse', reason: 'Conflict' });
+    expect(refused.steps[0]?.message).toMatch(
+      /default\/acl-policy\/shared.*AclPolicy default\/shared.*adoptionPolicy: Always/,
+    );
+    expect(refused.steps[0]?.changes[0]).toMatchObject({
+      path: 'spec.rules',
+      before: 'namespace "theirs" { policy = "write" }',
+      after: READ,
+    });
+    expect(await rulesOf('shared')).toContain('theirs');
+    workspace.remove('a.yaml');
+    workspace.write('b.yaml', policy('other'));
+    await workspace.apply();
+    expect(await rulesOf('shared')).toContain('theirs');
+    workspace.write('a.yaml', policy('shared', 'adoptionPolicy: Always'));
+    expect((await workspace.apply()).code).toBe(0);
+    expect(await rulesOf('shared')).toBe(READ);
+  });
+
+  it('nothing is deleted that somebody made under the same name after ours was gone', async () => {
+    workspace.write('a.yaml', policy('mine'), policy('other'));
+    await workspace.apply();
+    const id = (await liveNomad.request<{ CreateIndex: number }>('GET', '/v1/acl/policy/other')).body.CreateIndex;
+    expect(id).toBeGreaterThan(0);
+    workspace.write('a.yaml', policy('mine'));
+    expect((await workspace.apply()).steps.map((s) => s.action)).toEqual(['noop', 'delete']);
+    await put('other', 'namespace "theirs" { policy = "write" }');
+    expect((await workspace.destroy()).steps.map((s) => s.object)).toEqual(['default/acl-policy/mine']);
+    expect(await rulesOf('other')).toContain('theirs');
+  });
+
+  it.each(['the own token', 'the bootstrap token'])('%s is never changed or deleted', async (which) => {
+    let accessor = nomad.accessorId;
+    if (which === 'the own token') {
+      const { body } = await liveNomad.request<{ AccessorID: string; SecretID: string }>('POST', '/v1/acl/token', {
+        Name: 'operator',
+        Type: 'management',
+      });
+      accessor = body.AccessorID;
+      workspace.retarget({ nomad: { address: nomad.address, token: body.SecretID }, vault });
+    }
+    workspace.write(
+      'token.yaml',
+      manifest(
+        'AclToken',
+        'grab',
+        `accessorId: ${accessor}\ntype: management\nadoptionPolicy: Always\nwriteSecretTo: { none: {} }`,
+      ),
+    );
+    const before = await liveNomad.token(accessor);
+    const { steps, code } = await workspace.apply();
+    expect([code, steps[0]?.action, steps[0]?.reason]).toEqual([1, 'refuse', 'Protected']);
+    expect(await liveNomad.token(accessor)).toEqual(before);
+  });
+
+  it.each(['root', 'default', 'default-ceiling'])(
+    'the built-in Vault policy %s is refused before any request',
+    async (name) => {
+      workspace.write(
+        'i.yaml',
+        manifest(
+          'VaultJwtIntegration',
+          'x',
+          `policies:\n  - { name: ${name}, rules: 'path "a" { capabilities = ["read"] }' }`,
+        ),
+      );
+      const { code, stdout } = await workspace.run('validate', '-f', 'manifests', '-o', 'json');
+      expect(code).toBe(1);
+      expect(stdout).toContain('built-in');
+    },
+  );
+
+  it('the anonymous policy needs a grant', async () => {
+    workspace.write('a.yaml', policy('anonymous'));
+    expect((await workspace.apply()).steps[0]).toMatchObject({ action: 'refuse', reason: 'NotGranted' });
+    workspace.write(
+      'c.yaml',
+      manifest(
+        'NomadCluster',
+        'default',
+        `address: ${nomad.address}\nauth: { tokenEnv: NOMAD_TOKEN }\ngrants: { anonymousPolicy: true }`,
+      ),
+    );
+    expect((await workspace.apply()).code).toBe(0);
+    expect((await workspace.destroy()).code).toBe(0);
+  });
+
+  it('an empty checkout deletes nothing without being told to', async () => {
+    workspace.write('a.yaml', ...Array.from({ length: 6 }, (_, i) => policy(`p${String(i)}`)));
+    await workspace.apply();
+    workspace.remove('a.yaml');
+    const refused = await workspace.run('apply', '-f', 'manifests', '-y');
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toContain('--allow-mass-delete');
+    expect((await liveNomad.request<unknown[]>('GET', '/v1/acl/policies')).body).toHaveLength(6);
+    expect((await workspace.apply('--allow-mass-delete')).summary['delete']).toBe(6);
+  });
+
+  it('a subset of the files prunes only what came from it', async () => {
+    workspace.write('a/one.yaml', policy('one'));
+    workspace.write('a/two.yaml', policy('two'));
+    workspace.write('b/three.yaml', policy('three'));
+    await workspace.apply();
+    workspace.remove('a/two.yaml');
+    workspace.remove('b/three.yaml');
+    workspace.write('b/four.yaml', policy('four'));
+    const { stdout } = await workspace.run(
+      'apply',
+      '-f',
+      'manifests/a',
+      '--state',
+      'manifests/.nomad-access.state.json',
+      '-y',
+      '-o',
+      'json',
+    );
+    const { steps } = JSON.parse(stdout) as { steps: { action: string; object: string }[] };
+    expect(steps.map((s) => [s.action, s.object])).toEqual([
+      ['noop', 'default/acl-policy/one'],
+      ['delete', 'default/acl-policy/two'],
+    ]);
+    expect((await liveNomad.request('GET', '/v1/acl/policy/three')).status).toBe(200);
+  });
+
+  it('a second checkout with the same owner harms nothing that the first one made', async () => {
+    workspace.write(
+      'a.yaml',
+      policy('one'),
+      manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'),
+    );
+    await workspace.apply();
+    const before = await liveNomad.everything();
+    const second = new Workspace({ nomad, vault });
+    second.write('other.yaml', manifest('AclToken', 'ci', 'policies: [one, two]\nwriteSecretTo: { none: {} }'));
+    const { steps, code } = await second.apply();
+    expect([code, steps[0]?.reason]).toEqual([1, 'Conflict']);
+    second.remove('other.yaml');
+    second.write('a.yaml', policy('one'), manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'));
+    expect((await second.apply()).steps.map((s) => s.reason)).toEqual(['Adopted', 'Adopted']);
+    second.dispose();
+    expect(await liveNomad.everything()).toEqual(before);
+  });
+
+  it('a token that imitates our marker is not taken for ours', async () => {
+    workspace.write('a.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { file: { path: ci } }'));
+    const name = (await workspace.plan()).steps[0]?.object.replace('default/acl-token/', '');
+    await liveNomad.request('POST', '/v1/acl/token', { Name: name, Type: 'management' });
+    const { steps, code } = await workspace.apply();
+    expect(code).toBe(1);
+    expect(steps.map((s) => s.reason)).toEqual(['Conflict', 'Blocked']);
+    expect(() => workspace.read('ci')).toThrow(/ENOENT/);
+  });
+
+  it('a file that is not ours is never overwritten', async () => {
+    workspace.write('ci', 'precious');
+    workspace.write('a.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { file: { path: ci } }'));
+    const { steps, code } = await workspace.apply();
+    expect([code, steps.find((s) => s.object.startsWith('local'))?.reason]).toEqual([1, 'Conflict']);
+    expect(workspace.read('ci')).toBe('precious');
+  });
+
+  it('the mount stays while it carries a role that is not ours, and says so', async () => {
+    workspace.write('i.yaml', manifest('VaultJwtIntegration', 'workloads'));
+    await workspace.apply();
+    await liveVault.request('POST', 'auth/jwt-nomad/role/theirs', {
+      role_type: 'jwt',
+      user_claim: 'sub',
+      bound_audiences: ['x'],
+    });
+    const { steps, code } = await workspace.destroy();
+    expect(code).toBe(1);
+    expect(steps.find((s) => s.object === 'default/auth-mount/jwt-nomad')).toMatchObject({
+      action: 'refuse',
+      reason: 'InUse',
+    });
+    expect(steps.find((s) => s.object === 'default/auth-mount/jwt-nomad')?.message).toContain('theirs');
+    expect(await liveVault.data('auth/jwt-nomad/role/theirs')).toBeDefined();
+    expect(await liveVault.data('auth/jwt-nomad/config')).toBeDefined();
+    expect(await liveVault.list('auth/jwt-nomad/role')).toEqual(['theirs']);
+    await liveVault.request('DELETE', 'auth/jwt-nomad/role/theirs');
+    expect((await workspace.destroy()).code).toBe(0);
+  });
+
+  it('an address that only a manifest names gets no credential, not even a request', async () => {
+    const seen: string[] = [];
+    const thief = createServer((request, response) => {
+      seen.push(`${String(request.method)} ${String(request.url)}`);
+      response.end('[]');
+    });
+    await new Promise<void>((done) => thief.listen(0, '127.0.0.1', done));
+    const address = `http://127.0.0.1:${String((thief.address() as AddressInfo).port)}`;
+    workspace.write(
+      'a.yaml',
+      policy('one'),
+      manifest('NomadCluster', 'default', `address: ${address}\nauth: { tokenEnv: NOMAD_TOKEN }`),
+    );
+    for (const command of ['plan', 'apply', 'status']) {
+      const { code, stderr } = await workspace.run(command, '-f', 'manifests', ...(command === 'apply' ? ['-y'] : []));
+      expect([command, code]).toEqual([command, 1]);
+      expect(stderr).toContain(`--allow-address ${address}`);
+    }
+    expect(seen).toEqual([]);
+    thief.close();
+  });
+
+  it('a changed address of a connection touches neither cluster until somebody says that both are one', async () => {
+    workspace.write('a.yaml', policy('one'), policy('two'));
+    await workspace.apply();
+    const moved = nomad.address.replace('127.0.0.1', 'localhost');
+    workspace.retarget({ nomad: { address: moved, token: nomad.token }, vault });
+    workspace.write('a.yaml', policy('one'));
+    const refused = await workspace.apply();
+    expect([refused.code, ...refused.steps.map((s) => s.reason)]).toEqual([1, 'AddressChanged', 'AddressChanged']);
+    expect(refused.steps[0]?.message).toContain('--accept-address-change default');
+    expect((await liveNomad.request<unknown[]>('GET', '/v1/acl/policies')).body).toHaveLength(2);
+    const accepted = await workspace.apply('--accept-address-change', 'default');
+    expect(accepted.summary).toMatchObject({ noop: 1, delete: 1 });
+    expect((await workspace.plan()).code).toBe(0);
+  });
+
+  it('a live name that was changed in the manifest is refused, and the old object stays', async () => {
+    workspace.write('a.yaml', policy('one', 'name: first'));
+    await workspace.apply();
+    workspace.write('a.yaml', policy('one', 'name: second'));
+    const { steps, code } = await workspace.apply();
+    expect([code, steps.map((s) => [s.action, s.reason])]).toEqual([1, [['refuse', 'Immutable']]]);
+    expect((await liveNomad.request('GET', '/v1/acl/policy/first')).status).toBe(200);
+    expect((await liveNomad.request('GET', '/v1/acl/policy/second')).status).toBe(404);
+  });
+});
