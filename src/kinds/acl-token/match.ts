@@ -16,6 +16,12 @@ interface Candidate {
   readonly sequence: number;
 }
 
+/** The token that stands for the resource until something takes its place. */
+interface Standing extends Candidate {
+  /** Its key in the inventory. */
+  readonly key: ObjectKey | undefined;
+}
+
 /**
  * Finds the token of a resource.
  * @param wanted the fields that it shall have, but for the name.
@@ -36,15 +42,21 @@ export function matchToken(
   const current = recorded?.owned.id === undefined ? undefined : tokenOf(recorded.owned.id);
   const strangers = unrecorded(marked, owned);
   const highest = Math.max(0, recorded?.sequence ?? 0, ...strangers.map((c) => c.sequence));
-  const ours = strangers.find((c) => isIntended(c, owned) || equals(c.live, wanted));
+  const isOurs = (c: Candidate): boolean => intended(c, owned) !== undefined || equals(c.live, wanted);
+  const ours = strangers.find(isOurs);
 
-  if (recorded !== undefined && current !== undefined) {
-    if (!needsReplacement(current, wanted)) return { is: 'current', name: nameOf(recorded.sequence), live: current };
-    const successor = ours !== undefined && ours.sequence > recorded.sequence && !needsReplacement(ours.live, wanted);
-    if (successor) return { is: 'current', name: nameOf(ours.sequence), live: ours.live };
-    return { is: 'replaced', name: nameOf(highest + 1), old: { key: recorded.owned.key, live: current } };
+  const standing: Standing | undefined =
+    recorded !== undefined && current !== undefined
+      ? { live: current, sequence: recorded.sequence, key: recorded.owned.key }
+      : ours && { ...ours, key: intended(ours, owned)?.key };
+  if (standing !== undefined) {
+    const successor = strangers.find((c) => c.sequence > standing.sequence && isOurs(c));
+    const fit = [standing, successor].find((c) => c !== undefined && !needsReplacement(c.live, wanted));
+    if (fit !== undefined) return { is: 'current', name: nameOf(fit.sequence), live: fit.live };
+    if (standing.key !== undefined) {
+      return { is: 'replaced', name: nameOf(highest + 1), old: { key: standing.key, live: standing.live } };
+    }
   }
-  if (ours !== undefined) return { is: 'current', name: nameOf(ours.sequence), live: ours.live };
   const stranger = strangers[0];
   if (stranger !== undefined) return { is: 'conflict', name: nameOf(stranger.sequence), live: stranger.live };
   return { is: 'absent', name: nameOf(recorded?.sequence ?? 1) };
@@ -66,9 +78,9 @@ function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Candidate
     .sort((a, b) => b.sequence - a.sequence);
 }
 
-/** The token that a create of ours was about to make when we were interrupted. */
-function isIntended(candidate: Candidate, owned: readonly Owned[]): boolean {
-  return owned.some(
+/** The inventory's entry for a token that a create of ours was about to make when we were interrupted. */
+function intended(candidate: Candidate, owned: readonly Owned[]): Owned | undefined {
+  return owned.find(
     (o) =>
       o.state === 'pending' &&
       o.key.name === candidate.live.fields['name'] &&

@@ -37,7 +37,7 @@ export const authMountObject: ObjectType = {
   async create(io, { key }, signal) {
     const api = io.vault(key.connection);
     // Without `options: null` Vault stores an empty map, and the mount differs from the one `nomad setup vault` makes.
-    await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }, signal);
+    await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }, signal).catch(lookAgainWhereInUse);
     const mount = (await api.read<Record<string, Mount>>('sys/auth', signal))?.[`${key.name}/`];
     if (mount === undefined)
       throw new TargetError(`auth mount ${key.name} vanished after it was enabled`, { class: 'transient' });
@@ -63,6 +63,17 @@ export const authMountObject: ObjectType = {
     return `disabling the mount revokes ${count} of the tasks that are logged in through it`;
   },
 };
+
+/**
+ * Vault refuses to enable a mount twice, and after a lost reply the first time may have been ours: a transient error
+ * makes the engine look again and decide by what it finds.
+ */
+function lookAgainWhereInUse(error: unknown): never {
+  if (error instanceof TargetError && error.status === 400 && error.message.includes('path is already in use')) {
+    throw new TargetError(error.message, { class: 'transient', status: 400 });
+  }
+  throw error;
+}
 
 export function roleKey(connection: string, path: string, role: string): ObjectKey {
   return { connection, type: 'jwt-role', name: `${path}/${role}` };
