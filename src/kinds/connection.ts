@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { document, pem } from './schema.ts';
+import { pem } from './schema.ts';
 
 /** What NomadCluster and VaultServer have in common. */
 
@@ -28,9 +28,9 @@ export const auth = z
   .strictObject({
     tokenSecretRef: z
       .strictObject({
-        namespace: z.string().min(1).max(63),
-        name: z.string().min(1).max(253),
-        key: z.string().min(1).max(253).default('token'),
+        namespace: z.string().min(1).max(63).describe('Namespace of the Secret.'),
+        name: z.string().min(1).max(253).describe('Name of the Secret.'),
+        key: z.string().min(1).max(253).default('token').describe('Key in its data.'),
       })
       .optional()
       .describe('Key of a Kubernetes Secret that holds the token (Kubernetes source only).'),
@@ -68,5 +68,3 @@ export const grants = z
     'What may be done through the connection. Absent: everything in a directory (but not the anonymous policy).',
   );
 export type Grants = z.infer<typeof grants>;
-
-export { document };

@@ -47,7 +47,7 @@ describe.skipIf(!requireServers('nomad'))('Ctrl-C in the middle of an apply', ()
         if (String(text).includes('once more ends at once')) done();
       }),
     );
-    hook = async ({ method, phase }) => {
+    hook = async ({ method, phase }): Promise<'pass' | 'cut'> => {
       if (method !== 'POST' || phase !== 'after' || ++posts < 10) return 'pass';
       if (posts === 10) {
         child.kill('SIGINT');

@@ -90,7 +90,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
   describe('a JWT that is minted by somebody', () => {
     let server: Server;
     let keys: JWK[] = [];
-    const published: Record<string, CryptoKey> = {};
+    const published: Record<string, Awaited<ReturnType<typeof generateKeyPair>>['privateKey']> = {};
 
     beforeAll(async () => {
       for (const alg of ['RS256', 'ES256']) {

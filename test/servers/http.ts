@@ -17,7 +17,7 @@ export async function askServer(url: string, options: HttpOptions = {}): Promise
       method: options.method ?? 'GET',
       headers: options.headers ?? {},
       body: options.body === undefined ? null : JSON.stringify(options.body),
-      signal: AbortSignal.timeout(5_000),
+      signal: AbortSignal.timeout(30_000),
     });
     return { status: response.statusCode, body: parse(await response.body.text()) };
   } finally {

@@ -1,13 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { z } from 'zod';
 import { serverBinary } from './binaries.ts';
 import { cleanEnvironment, type CommandResult, runCommand } from './command.ts';
-import { askServer, type HttpOptions } from './http.ts';
 import { agentConfig, type NomadPorts, type NomadTls } from './nomad-config.ts';
+import { type NomadReady, nomadReadiness, RefusedRegistrationError } from './nomad-readiness.ts';
 import { endTasks } from './nomad-tasks.ts';
 import { withFreePorts } from './ports.ts';
-import { onExit, startProcess, temporaryDirectory } from './process.ts';
+import { onExit, type ServerSpec, startProcess, temporaryDirectory } from './process.ts';
 
 export interface NomadOptions {
   /** Extra HCL; merged over the harness' own configuration, so `server { ... }` may appear again. */
@@ -42,7 +41,7 @@ export interface NomadServer {
 
 /**
  * One agent with ACLs and raw_exec on. Ready means: leader elected, ACLs bootstrapped, keyring made, node ready. That takes
- * about two seconds, nearly all of it raft's election timeout (1-2 s, random), which Nomad does not let anyone shorten.
+ * 1.2-2.2 s, nearly all of it raft's election timeout (1-2 s, random), which Nomad does not let anyone shorten.
  */
 export function startNomad(options: NomadOptions = {}): Promise<NomadServer> {
   if (options.ports !== undefined) return startOn(options.ports, options);
@@ -67,14 +66,18 @@ async function startOn(ports: NomadPorts, options: NomadOptions): Promise<NomadS
   };
   const forget = onExit(cleanUp);
   try {
-    const server = await startProcess({
+    const spec: ServerSpec<NomadReady> = {
       name: 'nomad',
       bin,
       args: ['agent', '-config', configuration, '-config', extra],
       // Sockets of its plugins go to TMPDIR; kept in the directory they are removed with it.
       env: cleanEnvironment({ TMPDIR: directory.path }),
       directory: directory.path,
-      ready: readiness(address, dataDir, options),
+      ready: nomadReadiness(address, dataDir, options),
+    };
+    const server = await startProcess(spec).catch((error: unknown) => {
+      if (error instanceof RefusedRegistrationError) return startProcess(spec);
+      throw error;
     });
     const tlsEnvironment: Record<string, string> =
       tls === undefined
@@ -104,56 +107,4 @@ async function startOn(ports: NomadPorts, options: NomadOptions): Promise<NomadS
     forget();
     throw error;
   }
-}
-
-interface Bootstrapped {
-  token: string;
-  accessorId: string;
-}
-
-const tokenShape = z.object({ AccessorID: z.string(), SecretID: z.string() });
-const agentShape = z.object({ stats: z.object({ client: z.object({ node_id: z.string() }) }) });
-const keysShape = z.object({ keys: z.array(z.unknown()).min(1) });
-const nodeShape = z.object({
-  Status: z.literal('ready'),
-  Drivers: z.object({ raw_exec: z.object({ Healthy: z.literal(true) }) }),
-  Attributes: z.record(z.string(), z.string()),
-});
-
-/** What `startProcess` asks until it answers. The steps build on each other; each is done once. */
-function readiness(address: string, dataDir: string, options: NomadOptions): () => Promise<Bootstrapped | undefined> {
-  const { tls } = options;
-  const files = tls && {
-    ca: readFileSync(tls.caFile, 'utf8'),
-    cert: readFileSync(tls.certFile, 'utf8'),
-    key: readFileSync(tls.keyFile, 'utf8'),
-  };
-  let token = options.token;
-  const ask = async (path: string, more: HttpOptions = {}): Promise<unknown> => {
-    const headers = token === undefined ? {} : { 'X-Nomad-Token': token };
-    const { status, body } = await askServer(address + path, { headers, ...more, ...(files && { tls: files }) });
-    if (status !== 200) throw new Error(`${path}: ${status} ${String(body)}`);
-    return body;
-  };
-  // Bootstrapping works once in the life of a data directory; a restart on it needs the token from then.
-  const tokenFile = join(dataDir, 'bootstrap-token');
-  if (token === undefined && existsSync(tokenFile)) token = readFileSync(tokenFile, 'utf8');
-
-  return async () => {
-    if (token === undefined) {
-      const made = tokenShape.parse(await ask('/v1/acl/bootstrap', { method: 'PUT' }));
-      token = made.SecretID;
-      writeFileSync(tokenFile, token, { mode: 0o600 });
-    }
-    const self = tokenShape.parse(await ask('/v1/acl/token/self'));
-    // Identities of workloads are signed by the keyring, which the leader makes a moment after its election.
-    keysShape.parse(await ask('/.well-known/jwks.json'));
-    if (options.client !== false) {
-      const agent = agentShape.parse(await ask('/v1/agent/self'));
-      const node = nodeShape.parse(await ask(`/v1/node/${agent.stats.client.node_id}`));
-      // Without this attribute the scheduler places no job that has a vault block.
-      if (options.vaultAddress !== undefined && node.Attributes['vault.version'] === undefined) return undefined;
-    }
-    return { token, accessorId: self.AccessorID };
-  };
 }

@@ -12,8 +12,11 @@ export interface ServerSpec<Ready> {
   env: NodeJS.ProcessEnv;
   /** Where the log goes. */
   directory: string;
-  /** Asked again and again until it resolves to a value; undefined and a rejection mean "not yet". */
-  ready: () => Promise<Ready | undefined>;
+  /**
+   * Asked again and again until it resolves to a value; undefined and a rejection mean "not yet", except that a
+   * GiveUpError ends the server and is passed on. `log` is what the server of this start has printed so far.
+   */
+  ready: (log: () => string) => Promise<Ready | undefined>;
   deadlineMs?: number;
 }
 
@@ -25,6 +28,9 @@ export interface ServerProcess<Ready> {
   stop: () => Promise<void>;
 }
 
+/** Waiting longer is of no use. */
+export class GiveUpError extends Error {}
+
 const POLL_MS = 20;
 const DEADLINE_MS = 60_000;
 const GRACE_MS = 10_000;
@@ -32,7 +38,7 @@ const GRACE_MS = 10_000;
 /** Starts a server and resolves when it is ready; otherwise it is ended and the error carries the tail of its log. */
 export async function startProcess<Ready extends object>(spec: ServerSpec<Ready>): Promise<ServerProcess<Ready>> {
   const logFile = join(spec.directory, `${spec.name}.log`);
-  const log = openSync(logFile, 'a');
+  const log = openSync(logFile, 'w');
   const child = spawnBound(spec, log);
   closeSync(log);
   const exited = new Promise<void>((resolve) => {
@@ -54,11 +60,12 @@ export async function startProcess<Ready extends object>(spec: ServerSpec<Ready>
     forget();
   };
   try {
-    const value = await untilReady(spec, child, exited);
+    const value = await untilReady(spec, child, exited, () => readFileSync(logFile, 'utf8'));
     // Ready implies that it was spawned, hence a pid.
     return { pid: child.pid ?? 0, value, stop };
   } catch (error) {
     await stop();
+    if (error instanceof GiveUpError) throw error;
     const tail = readFileSync(logFile, 'utf8').split('\n').slice(-30).join('\n');
     const message = `${spec.name} ${String(error instanceof Error ? error.message : error)}; its log ends with:\n${tail}`;
     if (/address already in use/i.test(tail)) throw new AddressInUseError(message);
@@ -87,13 +94,19 @@ function hasSetpriv(): boolean {
   return setpriv;
 }
 
-async function untilReady<Ready>(spec: ServerSpec<Ready>, child: ChildProcess, exited: Promise<void>): Promise<Ready> {
+async function untilReady<Ready>(
+  spec: ServerSpec<Ready>,
+  child: ChildProcess,
+  exited: Promise<void>,
+  log: () => string,
+): Promise<Ready> {
   const deadline = performance.now() + (spec.deadlineMs ?? DEADLINE_MS);
   let reason = '';
   let spawnError: Error | undefined;
   child.once('error', (error) => (spawnError = error));
   while (performance.now() < deadline) {
-    const value = await spec.ready().catch((error: unknown) => {
+    const value = await spec.ready(log).catch((error: unknown) => {
+      if (error instanceof GiveUpError) throw error;
       reason = String(error);
       return undefined;
     });

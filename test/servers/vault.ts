@@ -60,7 +60,7 @@ async function startOn(port: number, options: VaultOptions): Promise<VaultServer
       args: isFile ? ['server', '-config', writeConfig(directory.path, dataDir, address)] : devArguments(port, token),
       env: cleanEnvironment(environment),
       directory: directory.path,
-      ready: isFile ? () => fileReady(address, dataDir, token) : () => devReady(address, token, directory.path),
+      ready: isFile ? () => fileReady(address, dataDir, token) : (log) => devReady(address, token, log),
     });
     const { unsealKey } = server.value;
     return {
@@ -110,10 +110,9 @@ function writeConfig(directory: string, dataDir: string, address: string): strin
 }
 
 /** The dev server mounts secret/ after it has begun to answer; its unseal key is found only in what it prints. */
-async function devReady(address: string, token: string, directory: string): Promise<Keys | undefined> {
+async function devReady(address: string, token: string, log: () => string): Promise<Keys | undefined> {
   await call(address, 'GET', 'secret/config', token);
-  const printed = readFileSync(join(directory, 'vault.log'), 'utf8');
-  const unsealKey = /^Unseal Key: (\S+)$/m.exec(printed)?.[1];
+  const unsealKey = /^Unseal Key: (\S+)$/m.exec(log())?.[1];
   return unsealKey === undefined ? undefined : { token, unsealKey };
 }
 

@@ -83,7 +83,12 @@ export const vaultJwtIntegrationSpec = z.strictObject({
     ),
   jwksCaPem: pem.optional().describe('CA certificate for jwksUrl, as PEM.'),
   jwksPairs: z
-    .array(z.strictObject({ jwksUrl: httpUrl, jwksCaPem: pem.optional() }))
+    .array(
+      z.strictObject({
+        jwksUrl: httpUrl.describe('URL of a JWKS, as Vault reaches it.'),
+        jwksCaPem: pem.optional().describe('CA certificate for it, as PEM.'),
+      }),
+    )
     .min(1)
     .max(32)
     .optional()

@@ -1,147 +1,148 @@
-import { realpathSync } from 'node:fs';
-import { dirname, isAbsolute, join } from 'node:path';
 import type { AnyKind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type ManifestError, type Resource } from '../../contract/resource.ts';
+import { idOf, type ManifestError, type Position, type Resource } from '../../contract/resource.ts';
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
-import { isInside } from './files.ts';
+import { isRecord } from './plain.ts';
+import type { RealPaths } from './real-paths.ts';
+import { SINK } from './sinks.ts';
 
-/** What only several resources together can have wrong. */
-export interface ClaimOptions {
+export function positionText({ file, line, column }: Position): string {
+  return `${file}:${String(line)}:${String(column)}`;
+}
+
+/** Resources that are declared once, and an error for each one that is declared again. */
+export function unique(resources: readonly Resource[]): { kept: Resource[]; errors: ManifestError[] } {
+  const first = new Map<string, Resource>();
+  const errors: ManifestError[] = [];
+  for (const resource of resources) {
+    const id = nameOf(resource);
+    const other = first.get(id);
+    if (other === undefined) first.set(id, resource);
+    else errors.push({ ...resource.locate('metadata.name'), path: 'metadata.name', message: twice(id, other) });
+  }
+  return { kept: [...first.values()], errors };
+}
+
+function twice(id: string, other: Resource): string {
+  return `${id} is declared already at ${positionText(other.locate('metadata.name'))}: remove one of the two`;
+}
+
+function nameOf(resource: Resource): string {
+  const { kind, namespace, name } = idOf(resource);
+  return namespace === '' ? `${kind} ${name}` : resourceText({ kind, namespace, name });
+}
+
+interface ClaimOptions {
   readonly kinds: readonly AnyKind[];
   readonly owner: string;
-  readonly pathName: (absolute: string) => string;
-  /** Folder that was given with -f, by manifest file. */
-  readonly rootOf: (source: string) => string | undefined;
+  readonly real: RealPaths;
 }
 
-export function checkTogether(resources: readonly Resource[], options: ClaimOptions): ManifestError[] {
-  const kindOf = new Map(options.kinds.map((k) => [k.kind, k]));
-  const checks = [
-    twins(resources),
-    references(resources, kindOf),
-    credentials(resources),
-    sinks(resources, options),
-  ].flat();
-  return checks.length > 0 ? checks : claims(resources, kindOf, options);
+/** Live objects that two resources stand for: they would overwrite each other for ever. */
+export async function doubleClaims(resources: readonly Resource[], options: ClaimOptions): Promise<ManifestError[]> {
+  const servers = new Servers(resources, options);
+  const context = contextOf(options.owner, servers);
+  const kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
+  const claimed = new Map<string, Resource>();
+  const errors: ManifestError[] = [];
+  for (const resource of resources) {
+    const error = await claim(resource, kinds.get(resource.kind)?.objects(resource, context) ?? [], claimed, servers);
+    if (error !== undefined) errors.push(error);
+  }
+  return errors;
 }
 
-function at(resource: Resource, path: string, message: string): ManifestError {
+/** @returns an error for the first object that another resource has claimed. */
+async function claim(
+  resource: Resource,
+  objects: readonly { readonly key: ObjectKey }[],
+  claimed: Map<string, Resource>,
+  servers: Servers,
+): Promise<ManifestError | undefined> {
+  let error: ManifestError | undefined;
+  for (const { key } of objects) {
+    const object = await servers.globalName(key);
+    const other = claimed.get(object);
+    if (other === undefined) claimed.set(object, resource);
+    else if (other !== resource) error ??= claimError(resource, other, key);
+  }
+  return error;
+}
+
+function claimError(resource: Resource, other: Resource, key: ObjectKey): ManifestError {
+  const path = key.connection === 'local' ? SINK : (fieldOf(resource.spec, key.name, 'spec') ?? 'metadata.name');
+  const first = `${nameOf(other)} at ${positionText(other.locate('metadata.name'))}`;
+  const message = `stands for ${key.type} ${key.name}, and so does ${first}: only one resource can`;
   return { ...resource.locate(path), path, message };
 }
 
-function place(resource: Resource): string {
-  const { file, line } = resource.locate('metadata.name');
-  return `${file}:${String(line)}`;
+/** The field that holds the name. */
+function fieldOf(value: unknown, name: string, path: string): string | undefined {
+  if (value === name) return path;
+  const entries: (readonly [string, unknown])[] = Array.isArray(value)
+    ? value.map((item, i) => [`[${String(i)}]`, item])
+    : isRecord(value)
+      ? Object.entries(value).map(([field, item]) => [`.${field}`, item])
+      : [];
+  for (const [field, item] of entries) {
+    const found = field.endsWith('Ref') ? undefined : fieldOf(item, name, path + field);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-function twins(resources: readonly Resource[]): ManifestError[] {
-  const seen = new Map<string, Resource>();
-  return resources.flatMap((resource) => {
-    const id = resourceText(idOf(resource));
-    const first = seen.get(id);
-    seen.set(id, first ?? resource);
-    return first === undefined
-      ? []
-      : [at(resource, 'metadata.name', `${id} is declared already at ${place(first)}: remove one of the two`)];
-  });
+interface ServerSpec {
+  readonly address: string;
+  readonly region?: string | undefined;
+  readonly namespace?: string | undefined;
 }
 
-function references(resources: readonly Resource[], kindOf: ReadonlyMap<string, AnyKind>): ManifestError[] {
-  const declared = (kind: string): string[] => resources.filter((r) => r.kind === kind).map((r) => r.metadata.name);
-  return resources.flatMap((resource) =>
-    (kindOf.get(resource.kind)?.references(resource.spec) ?? [])
-      .filter((reference) => !declared(reference.kind).includes(reference.name))
-      .map(({ kind, name, path }) =>
-        at(
-          resource,
-          path,
-          `there is no ${kind} named "${name}" (there is ${declared(kind).join(', ')}): declare it, or name another one`,
-        ),
-      ),
-  );
-}
+/** What connections lead to: two of them may lead to one server. */
+class Servers {
+  readonly #specs = new Map<string, ServerSpec>();
+  readonly #real: RealPaths;
+  readonly #connectionOf: ReadonlyMap<string, string>;
 
-function credentials(resources: readonly Resource[]): ManifestError[] {
-  return resources
-    .filter((r) => (r.spec as { auth?: { tokenSecretRef?: unknown } }).auth?.tokenSecretRef !== undefined)
-    .map((r) => at(r, 'spec.auth.tokenSecretRef', 'needs the Kubernetes source: use tokenEnv or tokenFile here'));
-}
-
-/** Where secret files may lie. */
-function sinks(resources: readonly Resource[], options: ClaimOptions): ManifestError[] {
-  const path = 'spec.writeSecretTo.file.path';
-  return resources.flatMap((resource) => {
-    const declared = (resource.spec as { writeSecretTo?: { file?: { path: string } } }).writeSecretTo?.file?.path;
-    if (declared === undefined) return [];
-    if (declared.startsWith('~')) return [at(resource, path, '~ is not expanded: write the path out')];
-    if (/\.(ya?ml|json)$/.test(declared))
-      return [at(resource, path, 'must not end in .yaml, .yml or .json: it would be taken for a manifest')];
-    const root = options.rootOf(resource.source);
-    if (isAbsolute(declared) || root === undefined || staysInside(root, join(resource.folder, declared))) return [];
-    return [at(resource, path, `leads out of ${root}: write an absolute path if that is meant`)];
-  });
-}
-
-/** Symlinks included: the deepest folder that exists decides. */
-function staysInside(root: string, path: string): boolean {
-  if (!isInside(root, path)) return false;
-  for (let folder = dirname(path); isInside(root, folder); folder = dirname(folder)) {
-    try {
-      return isInside(realpathSync(root), realpathSync(folder));
-    } catch {
-      // It does not exist yet: its parent decides.
+  constructor(resources: readonly Resource[], { kinds, real }: ClaimOptions) {
+    this.#real = real;
+    this.#connectionOf = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type.connection]));
+    for (const { kind, metadata, spec } of resources) {
+      if (isServerSpec(spec)) this.#specs.set(`${kind}/${metadata.name}`, spec);
     }
   }
-  return true;
+
+  spec(kind: 'NomadCluster' | 'VaultServer', name: string): ServerSpec | undefined {
+    return this.#specs.get(`${kind}/${name}`);
+  }
+
+  /** A text that is the same for one live object, whatever its connection is called. */
+  async globalName({ connection, type, name }: ObjectKey): Promise<string> {
+    const kind = this.#connectionOf.get(type);
+    if (kind === 'local') return JSON.stringify([type, await this.#real.file(name)]);
+    const spec = this.#specs.get(`${kind ?? ''}/${connection}`);
+    return JSON.stringify([type, name, kind, spec === undefined ? connection : serverOf(spec)]);
+  }
 }
 
-/** Two resources that stand for one live object would overwrite each other for ever. */
-function claims(
-  resources: readonly Resource[],
-  kindOf: ReadonlyMap<string, AnyKind>,
-  options: ClaimOptions,
-): ManifestError[] {
-  const seen = new Map<string, Resource>();
-  const context = emptyContext(resources, options);
-  return resources.flatMap((resource) => {
-    const keys = (kindOf.get(resource.kind)?.objects(resource, context) ?? []).map((d) => d.key);
-    return keys.flatMap((key) => {
-      const id = `${serverOf(resources, kindOf, key)}/${key.type}/${key.name}`;
-      const first = seen.get(id);
-      seen.set(id, first ?? resource);
-      if (first === undefined) return [];
-      const message = `stands for ${key.type} ${key.name}, as ${resourceText(idOf(first))} at ${place(first)} does: one live object has one resource`;
-      return [at(resource, 'metadata.name', message)];
-    });
-  });
+function isServerSpec(spec: unknown): spec is ServerSpec {
+  return isRecord(spec) && typeof spec['address'] === 'string';
 }
 
-/** Two connections with one address lead to the same objects. */
-function serverOf(resources: readonly Resource[], kindOf: ReadonlyMap<string, AnyKind>, key: ObjectKey): string {
-  const kind = [...kindOf.values()].flatMap((k) => k.types).find((t) => t.name === key.type)?.connection;
-  const connection = resources.find((r) => r.kind === kind && r.metadata.name === key.connection);
-  if (connection === undefined) return key.connection;
-  const spec = connection.spec as { address: string; region?: string; namespace?: string };
-  const address = URL.canParse(spec.address) ? new URL(spec.address).href : spec.address;
-  return `${address}|${spec.region ?? ''}|${spec.namespace ?? ''}`;
+function serverOf({ address, region, namespace }: ServerSpec): readonly (string | undefined)[] {
+  const url = URL.canParse(address) ? new URL(address).href : address;
+  return [url.replace(/\/+$/, ''), region, namespace?.replace(/^\/+|\/+$/g, '')];
 }
 
-function emptyContext(resources: readonly Resource[], options: ClaimOptions): PlanContext {
-  const address = (kind: string, name: string): string | undefined =>
-    (resources.find((r) => r.kind === kind && r.metadata.name === name)?.spec as { address: string } | undefined)
-      ?.address;
+/** Nothing is known of the servers; paths stay absolute. */
+function contextOf(owner: string, servers: Servers): PlanContext {
   return {
-    owner: options.owner,
+    owner,
     now: 0,
     live: () => undefined,
     liveBy: () => [],
     failure: () => undefined,
     ownedBy: () => [],
-    nomadAddress: (name) => address('NomadCluster', name),
-    vaultServer: (name) => {
-      const found = address('VaultServer', name);
-      return found === undefined ? undefined : { address: found };
-    },
-    pathName: options.pathName,
+    nomadAddress: (connection) => servers.spec('NomadCluster', connection)?.address,
+    vaultServer: (connection) => servers.spec('VaultServer', connection),
+    pathName: (absolute) => absolute,
   };
 }

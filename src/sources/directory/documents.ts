@@ -1,201 +1,157 @@
-import {
-  isAlias,
-  isMap,
-  isNode,
-  isPair,
-  isScalar,
-  isSeq,
-  LineCounter,
-  parseAllDocuments,
-  visit,
-  type Document,
-  type Node,
-} from 'yaml';
+import { Composer, isScalar, Lexer, Parser, type Document, type ErrorCode, type YAMLError } from 'yaml';
 import type { ManifestError, Position } from '../../contract/resource.ts';
-import type { ManifestFile } from './files.ts';
+import { DEEPEST, tooDeep, toPlain, type Problem } from './plain.ts';
+import { Lines, Locator } from './positions.ts';
+import type { SourceText } from './read.ts';
 
-/** One object of a manifest file, and where its parts stand. */
-export interface ManifestDocument {
-  readonly file: ManifestFile;
+/** Tokens that make no sense, in one file, before it is taken for something else than YAML. */
+const MOST_ERRORS = 100;
+const OPTIONS = { uniqueKeys: false, resolveKnownTags: false, prettyErrors: false, strict: true } as const;
+
+/** A document that is not empty. */
+export interface ParsedDocument {
   readonly value: unknown;
-  /** Position of the node at a path, or of its nearest ancestor. */
-  readonly locate: (path: readonly (string | number)[]) => Position;
-  /** Position of a key rather than of its value. */
-  readonly locateKey: (path: readonly (string | number)[]) => Position;
+  /** Valid as long as the document's tree shall be kept. */
+  readonly locator: Locator;
+  /** The same, from a tree that is made anew: it holds nothing but the text. */
+  readonly relocate: () => Locator;
 }
 
-const MOST_DOCUMENTS = 100_000;
-/** Aliases may repeat a text at most so often: a few lines could otherwise stand for terabytes. */
-const MOST_ALIASES = 100;
-const DEEPEST = 100;
-
-export interface Documents {
-  readonly documents: readonly ManifestDocument[];
+export interface FileProblems {
   readonly errors: readonly ManifestError[];
+  /** Something could not be read, so nobody knows what it declares. */
+  readonly isBroken: boolean;
 }
 
-/** The objects in a file: YAML documents, JSON, and the items of a `kind: List`. */
-export function parseFile(file: ManifestFile): Documents {
-  const tooDeep = nesting(file.text);
-  if (tooDeep !== undefined) {
-    return {
-      documents: [],
-      errors: [
-        {
-          file: file.name,
-          line: tooDeep,
-          column: 1,
-          path: '',
-          message: `is nested more than ${String(DEEPEST)} levels deep`,
-        },
-      ],
-    };
+/**
+ * Hands over one document after the other, so that only one tree is held at a time.
+ * @param most documents at most.
+ */
+export function parseFile(source: SourceText, most: number, take: (document: ParsedDocument) => void): FileProblems {
+  const lines = new Lines(source.text);
+  const position = (offset: number): Position => ({ file: source.name, ...lines.at(offset) });
+  const problems: Problem[] = [];
+  let isBroken = false;
+  for (const composed of compose(source.text, most)) {
+    const { document, problems: wrong } = composed;
+    problems.push(...wrong);
+    isBroken ||= wrong.length > 0;
+    if (document === undefined || wrong.length > 0 || isEmpty(document)) continue;
+    const plain = toPlain(document);
+    problems.push(...plain.problems);
+    isBroken ||= !plain.isWhole;
+    if (!plain.isWhole) continue;
+    const [offset, , end] = document.range;
+    const start = offset === 0 ? 0 : source.text.lastIndexOf('\n', offset - 1) + 1;
+    const place = { start, end, line: lines.at(start).line };
+    const locator = new Locator(document.contents, plain.targets, position);
+    take({ value: plain.value, locator, relocate: () => relocated(source, place) });
   }
-  const lines = new LineCounter();
-  const position = (offset: number): Position => {
-    const { line, col } = lines.linePos(offset);
-    return { file: file.name, line: Math.max(1, line), column: Math.max(1, col) };
-  };
-  const parsed = parseAllDocuments(file.text, {
-    lineCounter: lines,
-    version: '1.2',
-    prettyErrors: false,
-    uniqueKeys: true,
-    strict: true,
-  });
-  const all = Array.isArray(parsed) ? (parsed as Document.Parsed[]) : [];
-  if (all.length > MOST_DOCUMENTS) {
-    return {
-      documents: [],
-      errors: [{ ...position(0), path: '', message: `has more than ${String(MOST_DOCUMENTS)} documents: split it` }],
-    };
-  }
-  const documents: ManifestDocument[] = [];
-  const errors: ManifestError[] = [];
-  for (const document of all) {
-    const wrong = problemsOf(document, position);
-    errors.push(...wrong);
-    if (wrong.length === 0) documents.push(...objectsIn(file, document, position, errors));
-  }
-  return { documents, errors };
+  return { errors: onePerLine(problems, (offset) => position(Math.min(offset, lastOffset(source.text)))), isBroken };
 }
 
-/** Brackets and indentation bound the depth from above; the parser itself recurses. @returns the line that is too deep. */
-function nesting(text: string): number | undefined {
-  let depth = 0;
-  let line = 1;
-  let indent = 0;
-  let atStart = true;
-  let dashes = 0;
-  for (const char of text) {
-    if (char === '\n') {
-      line++;
-      indent = dashes = 0;
-      atStart = true;
-      continue;
+/** One mistake often leads to another one beside it. */
+function onePerLine(problems: readonly Problem[], position: (offset: number) => Position): ManifestError[] {
+  const errors = new Map<number, ManifestError>();
+  for (const { offset, message } of problems) {
+    const at = position(offset);
+    if (!errors.has(at.line)) errors.set(at.line, { ...at, path: '', message });
+  }
+  return [...errors.values()];
+}
+
+/** Of the last character that can be seen: what is missing at the end is missing there. */
+function lastOffset(text: string): number {
+  return Math.max(0, text.trimEnd().length - 1);
+}
+
+function isEmpty({ contents }: Document.Parsed): boolean {
+  return contents === null || (isScalar(contents) && contents.value === null);
+}
+
+interface Composed {
+  readonly document?: Document.Parsed;
+  readonly problems: readonly Problem[];
+}
+
+/** What ends the reading of a file. */
+class Refused extends Error {
+  constructor(
+    readonly offset: number,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+function* compose(text: string, most: number): Generator<Composed> {
+  const documents = composer(text);
+  for (let count = 0; ; count++) {
+    const next = attempt(() => documents.next(), text.length);
+    if ('problem' in next) yield { problems: [next.problem] };
+    if ('problem' in next || next.value.done === true) return;
+    const document = next.value.value;
+    if (count === most) {
+      yield { problems: [{ offset: document.range[0], message: tooManyDocuments }] };
+      return;
     }
-    if (atStart && char === ' ') {
-      indent++;
-      continue;
-    }
-    if (atStart && char === '-') {
-      if (++dashes > DEEPEST) return line;
-      continue;
-    }
-    atStart = char === ' ' && dashes > 0;
-    if (indent > DEEPEST * 8) return line;
-    if (char === '[' || char === '{') {
-      if (++depth > DEEPEST) return line;
-    } else if ((char === ']' || char === '}') && depth > 0) depth--;
+    yield { document, problems: [...document.errors, ...document.warnings].map(problemOf) };
   }
-  return undefined;
 }
 
-function problemsOf(document: Document.Parsed, position: (offset: number) => Position): ManifestError[] {
-  const problems = [...document.errors, ...document.warnings].map((problem) => ({
-    ...position(problem.pos[0]),
-    path: '',
-    message: `YAML: ${(problem.message.split('\n')[0] ?? '').replace(/ at line \d+.*$/, '')}`,
-  }));
-  return problems.length > 0 ? problems.slice(0, 5) : aliasProblems(document, position);
-}
-
-/** An alias stands for the whole of its anchor: what the aliases add up to is bounded before anything is expanded. */
-function aliasProblems(document: Document.Parsed, position: (offset: number) => Position): ManifestError[] {
-  let aliases = 0;
-  let last = 0;
-  visit(document, {
-    Alias: (_key, node) => {
-      aliases++;
-      last = node.range?.[0] ?? last;
-      return aliases > MOST_ALIASES ? visit.BREAK : undefined;
-    },
-  });
-  if (aliases > MOST_ALIASES)
-    return [
-      { ...position(last), path: '', message: `has more than ${String(MOST_ALIASES)} aliases: write the values out` },
-    ];
-  return [];
-}
-
-function objectsIn(
-  file: ManifestFile,
-  document: Document.Parsed,
-  position: (offset: number) => Position,
-  errors: ManifestError[],
-): ManifestDocument[] {
-  let value: unknown;
+function attempt<T>(action: () => T, end: number): { value: T } | { problem: Problem } {
   try {
-    value = document.toJS({ maxAliasCount: MOST_ALIASES });
+    return { value: action() };
   } catch (error) {
-    errors.push({
-      ...position(document.range[0]),
-      path: '',
-      message: `YAML: ${error instanceof Error ? error.message : String(error)}`,
-    });
-    return [];
+    if (error instanceof Refused) return { problem: { offset: error.offset, message: error.message } };
+    return { problem: { offset: end, message: `the YAML parser gave up somewhere in this file` } };
   }
-  if (value === null || value === undefined) return [];
-  const start = document.contents?.range[0] ?? 0;
-  const at =
-    (prefix: readonly (string | number)[], key: boolean) =>
-    (path: readonly (string | number)[]): Position =>
-      position(offsetOf(document, [...prefix, ...path], key) ?? start);
-  const object = (of: unknown, prefix: readonly (string | number)[]): ManifestDocument => ({
-    file,
-    value: of,
-    locate: at(prefix, false),
-    locateKey: at(prefix, true),
-  });
-  const list = value as { kind?: unknown; items?: unknown };
-  if (list.kind !== 'List' || !Array.isArray(list.items)) return [object(value, [])];
-  return list.items.map((item, i) => object(item, ['items', i]));
 }
 
-/** Offset of the node at a path, or of its nearest ancestor that is there. */
-function offsetOf(document: Document.Parsed, path: readonly (string | number)[], key: boolean): number | undefined {
-  let node: Node | null = document.contents;
-  let offset = node?.range?.[0];
-  for (const [i, part] of path.entries()) {
-    if (isAlias(node)) node = node.resolve(document) ?? null;
-    const pair: unknown = isMap(node)
-      ? node.items.find((p) => isPair(p) && isScalar(p.key) && String(p.key.value) === String(part))
-      : undefined;
-    if (isPair(pair)) {
-      const keyOffset = isNode(pair.key) ? pair.key.range?.[0] : undefined;
-      const isLast = i === path.length - 1;
-      node = isNode(pair.value) ? pair.value : null;
-      const isEmpty = isScalar(node) && node.value === null;
-      offset =
-        (isLast && key) || node === null || isEmpty || isMap(node) || isSeq(node)
-          ? (keyOffset ?? offset)
-          : (node.range?.[0] ?? keyOffset ?? offset);
-      continue;
+/** Token by token, so that a text that is too deep, or no YAML at all, is left before it costs anything. */
+function* composer(text: string): Generator<Document.Parsed> {
+  const composing = new Composer(OPTIONS);
+  const parser = new Parser();
+  let errors = 0;
+  for (const lexeme of new Lexer().lex(text)) {
+    for (const token of parser.next(lexeme)) {
+      if (token.type === 'error' && ++errors > MOST_ERRORS) throw new Refused(token.offset, noYaml);
+      yield* composing.next(token);
     }
-    const item: unknown = isSeq(node) && typeof part === 'number' ? node.items[part] : undefined;
-    if (!isNode(item)) return offset;
-    node = item;
-    offset = item.range?.[0] ?? offset;
+    if (parser.stack.length > DEEPEST + 2) throw new Refused(parser.offset, tooDeep);
   }
-  return offset;
+  for (const token of parser.end()) yield* composing.next(token);
+  yield* composing.end(true, text.length);
+}
+
+const noYaml = `this is no YAML: more than ${String(MOST_ERRORS)} errors before this place`;
+export const tooManyDocuments = 'there are more than 100000 documents: name fewer manifests with -f';
+
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  BAD_SCALAR_START: 'put the value in quotes',
+  BLOCK_AS_IMPLICIT_KEY: 'put the value in quotes, or give the line the same indentation as its neighbours',
+  MULTILINE_IMPLICIT_KEY: 'each key needs ": " behind it',
+  TAB_AS_INDENT: 'use spaces',
+  TAG_RESOLVE_FAILED: 'tags have no meaning here',
+};
+
+/** The library's sentence, without the piece of the text that it may quote: that could be a secret. */
+function problemOf({ code, message, pos }: YAMLError): Problem {
+  const sentence = code === 'UNEXPECTED_TOKEN' ? message.replace(/: ".*$/s, '') : message;
+  const hint = HINTS[code];
+  return { offset: pos[0], message: `this is no valid YAML: ${sentence}${hint === undefined ? '' : `; ${hint}`}` };
+}
+
+/** Parses one document again, with its positions in the whole file. */
+function relocated({ name, text }: SourceText, place: { start: number; end: number; line: number }): Locator {
+  const part = text.slice(place.start, place.end);
+  const lines = new Lines(part);
+  const position = (offset: number): Position => {
+    const { line, column } = lines.at(offset);
+    return { file: name, line: place.line - 1 + line, column };
+  };
+  const [composed] = compose(part, 1);
+  const document = composed?.document;
+  if (document === undefined) return new Locator(null, new Map(), position);
+  return new Locator(document.contents, toPlain(document).targets, position);
 }

@@ -1,84 +1,124 @@
-import { isAbsolute, relative, sep } from 'node:path';
 import type { AnyKind } from '../../contract/kind.ts';
 import type { ManifestError, Resource } from '../../contract/resource.ts';
 import type { Desire } from '../../contract/source.ts';
-import { checkTogether } from './claims.ts';
-import { parseFile } from './documents.ts';
-import { readFiles, type FileOptions } from './files.ts';
+import { doubleClaims, unique } from './claims.ts';
+import { DEFAULT, fromEnvironment, type EnvironmentConnection } from './environment.ts';
+import { findFiles } from './files.ts';
+import { manifestsIn, MOST_DOCUMENTS, type Manifest } from './manifests.ts';
+import { RealPaths } from './real-paths.ts';
+import { readFiles, type SourceText } from './read.ts';
+import { Names, undeclared } from './references.ts';
+import { sinkErrors } from './sinks.ts';
 import { validate } from './validate.ts';
 
-export interface LoadOptions extends FileOptions {
+export interface LoadOptions {
   readonly kinds: readonly AnyKind[];
+  /** As given to -f: files, folders, `-`. */
+  readonly paths: readonly string[];
+  /** Folder of the inventory; absolute. */
+  readonly base: string;
+  readonly cwd: string;
   /** Owner's name of the installation: part of the live names of tokens. */
   readonly owner: string;
-  /** Connections of the environment: declared as `default` where none of the kind is. */
-  readonly environment: readonly { readonly kind: string; readonly spec: unknown }[];
+  readonly stdin?: () => Promise<string>;
+  /** Connections that are there, called `default`, where the manifests declare none of their kind. */
+  readonly environment: readonly EnvironmentConnection[];
 }
 
-/** More errors than a person can use. */
-const MOST_ERRORS = 100;
-
-/** The resources that files and folders declare, and everything that is wrong with them. It asks no server, and throws nothing for bad input. */
+/** The resources that files and folders declare, and everything that is wrong with them. Asks no server; bad input never throws. */
 export async function loadDirectory(options: LoadOptions): Promise<Desire> {
-  const { files, errors: unread, roots } = await readFiles(options);
-  const errors: ManifestError[] = [...unread];
-  const declared: Resource[] = [];
-  for (const file of files) {
-    const parsed = parseFile(file);
-    errors.push(...parsed.errors);
-    for (const document of parsed.documents) {
-      const { resource, errors: wrong } = validate(document, options.kinds);
-      errors.push(...wrong);
-      if (resource !== undefined) declared.push(resource);
+  const found = await findFiles(options.paths, options.base, options.cwd);
+  const read = await readFiles(found.files, options.stdin);
+  const loading = new Loading(options);
+  loading.errors.push(...found.errors, ...read.errors);
+  loading.isComplete = loading.errors.length === 0;
+  loading.files(read.texts);
+  loading.environment();
+  await loading.together();
+  return { resources: loading.resources, errors: inOrder(loading.errors), roots: found.roots };
+}
+
+class Loading {
+  readonly errors: ManifestError[] = [];
+  resources: Resource[] = [];
+  /** Whether everything that the files declare could be read. */
+  isComplete = true;
+  readonly #options: LoadOptions;
+  readonly #names = new Names();
+  readonly #kinds: ReadonlyMap<string, AnyKind>;
+  /** Folder that the paths in a resource must not leave. */
+  readonly #roots = new Map<Resource, string>();
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+    this.#kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
+  }
+
+  /** Each document by itself: its tree is given up before the next one is read. */
+  files(texts: readonly SourceText[]): void {
+    let left = MOST_DOCUMENTS;
+    for (const text of texts) {
+      const { count, errors, isComplete } = manifestsIn(text, left, (manifest) => {
+        this.#manifest(manifest);
+      });
+      left = Math.max(0, left - count);
+      this.isComplete &&= isComplete;
+      this.errors.push(...errors);
     }
   }
-  const resources = [...declared, ...fromEnvironment(declared, options)];
-  if (errors.length === 0) {
-    const rootOf = new Map(files.map((file) => [file.name, file.root]));
-    errors.push(
-      ...checkTogether(resources, {
-        ...options,
-        rootOf: (source) => rootOf.get(source),
-        pathName: (path) => pathName(options.base, path),
-      }),
+
+  #manifest(manifest: Manifest): void {
+    const { errors, kind, name, resource } = validate(manifest, this.#options.kinds);
+    this.errors.push(...errors);
+    this.#names.add(kind?.kind, name);
+    if (resource === undefined) return;
+    this.resources.push(resource);
+    this.#roots.set(resource, manifest.file.root);
+  }
+
+  /** What is wrong with the environment matters only where somebody refers to it. */
+  environment(): void {
+    const missing = this.#options.environment.filter(({ kind }) => !this.#names.hasKind(kind));
+    for (const connection of missing) {
+      const made = fromEnvironment(connection, this.#options.kinds, this.#options.cwd);
+      if (made === undefined) continue;
+      if ('resource' in made) this.resources.push(made.resource);
+      else if (this.#isMeant(made.kind)) this.errors.push(...made.errors);
+      this.#names.add(made.kind, DEFAULT);
+    }
+  }
+
+  #isMeant(kind: string): boolean {
+    return this.resources.some((resource) =>
+      this.#kinds
+        .get(resource.kind)
+        ?.references(resource.spec)
+        .some((r) => r.kind === kind && r.name === DEFAULT),
     );
   }
-  return { resources, errors: inOrder(errors), roots };
-}
 
-function fromEnvironment(declared: readonly Resource[], options: LoadOptions): Resource[] {
-  return options.environment
-    .filter(({ kind }) => !declared.some((r) => r.kind === kind))
-    .flatMap(({ kind, spec }) => {
-      const found = options.kinds.find((k) => k.kind === kind);
-      if (found === undefined) return [];
-      return [
-        {
-          kind,
-          metadata: { name: 'default', namespace: '', annotations: {} },
-          spec: found.spec.parse(spec),
-          source: 'environment',
-          folder: options.cwd,
-          locate: () => ({ file: 'environment', line: 1, column: 1 }),
-        },
-      ];
-    });
-}
-
-function pathName(base: string, absolute: string): string {
-  const name = relative(base, absolute);
-  return name === '..' || name.startsWith(`..${sep}`) || isAbsolute(name) ? absolute : name.split(sep).join('/');
+  /** What only several resources together, or a resource and the folder around it, can have wrong. */
+  async together(): Promise<void> {
+    const real = new RealPaths();
+    const { kept, errors } = unique(this.resources);
+    this.errors.push(...errors);
+    for (const resource of kept) {
+      const kind = this.#kinds.get(resource.kind);
+      const root = this.#roots.get(resource);
+      if (kind !== undefined && this.isComplete) this.errors.push(...undeclared(resource, kind, this.#names));
+      if (root !== undefined) this.errors.push(...(await sinkErrors(resource, root, real)));
+    }
+    this.errors.push(...(await doubleClaims(kept, { ...this.#options, real })));
+    this.resources = kept;
+  }
 }
 
 function inOrder(errors: readonly ManifestError[]): ManifestError[] {
-  const sorted = [...errors].sort((a, b) =>
-    a.file < b.file ? -1 : a.file > b.file ? 1 : a.line - b.line || a.column - b.column,
+  return [...errors].sort(
+    (a, b) => compare(a.file, b.file) || a.line - b.line || a.column - b.column || compare(a.path, b.path),
   );
-  const [last] = sorted.slice(MOST_ERRORS);
-  if (last === undefined) return sorted;
-  const rest = `and ${String(sorted.length - MOST_ERRORS)} more errors`;
-  return [
-    ...sorted.slice(0, MOST_ERRORS),
-    { file: last.file, line: last.line, column: last.column, path: '', message: rest },
-  ];
+}
+
+function compare(a: string, b: string): number {
+  return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -1,23 +1,47 @@
-/** The word that was probably meant: the nearest by edits, if it is near. */
-export function suggestion(word: string, known: readonly string[]): string {
-  const [best] = known
-    .map((candidate) => ({ candidate, distance: edits(word.toLowerCase(), candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  if (best === undefined || best.distance > Math.max(2, Math.floor(word.length / 3))) return '';
-  return `; did you mean ${best.candidate}?`;
+const LONGEST = 64;
+
+/** The candidate that was probably meant. */
+export function nearest(word: string, candidates: readonly string[]): string | undefined {
+  if (word.length > LONGEST) return undefined;
+  const most = word.length <= 4 ? 1 : word.length <= 8 ? 2 : 3;
+  let best: { candidate: string; distance: number } | undefined;
+  for (const candidate of candidates) {
+    if (Math.abs(candidate.length - word.length) > most) continue;
+    const distance = distanceOf(simplified(word), simplified(candidate));
+    if (distance <= most && distance < (best?.distance ?? Infinity)) best = { candidate, distance };
+  }
+  return best?.candidate;
 }
 
-/** Levenshtein distance, of words: only the row above is kept. */
-function edits(a: string, b: string): number {
-  if (a.length > 100) return a.length;
-  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+/** `job_acl`, `JobACL` and `jobAcl` are one word. */
+function simplified(word: string): string {
+  return word.toLowerCase().replace(/[-_]/g, '');
+}
+
+/** Insertions, deletions, replacements and exchanges of neighbours that make `b` of `a`. */
+function distanceOf(a: string, b: string): number {
+  let before: number[] = [];
+  let last = Array.from({ length: b.length + 1 }, (_, j) => j);
   for (let i = 1; i <= a.length; i++) {
-    const next = [i];
+    const row = [i];
     for (let j = 1; j <= b.length; j++) {
-      const replaced = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const cost = a[i - 1] === b[j - 1] ? 0 : 1;
+      const swapped = i > 1 && j > 1 && a[i - 1] === b[j - 2] && a[i - 2] === b[j - 1];
+      const around = Math.min((last[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1, (last[j - 1] ?? 0) + cost);
+      row.push(swapped ? Math.min(around, (before[j - 2] ?? 0) + 1) : around);
     }
-    row = next;
+    [before, last] = [last, row];
   }
-  return row[b.length] ?? 0;
+  return last[b.length] ?? 0;
+}
+
+/** `: did you mean "rules"?`, or nothing. */
+export function didYouMean(word: string, candidates: readonly string[]): string {
+  const candidate = nearest(word, candidates);
+  return candidate === undefined ? '' : `: did you mean "${candidate}"?`;
+}
+
+/** `a`, `a or b`, `a, b or c`. */
+export function oneOf(words: readonly string[]): string {
+  return words.length < 2 ? words.join('') : `${words.slice(0, -1).join(', ')} or ${words.at(-1) ?? ''}`;
 }

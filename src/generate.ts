@@ -1,0 +1,32 @@
+import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { kinds } from './kinds/index.ts';
+import { crd, referenceIndex, referencePage, yaml } from './schema/index.ts';
+
+/** Writes crds/ and docs/kinds/ from the kinds; with --check it only says which files are stale, and fails. */
+const ROOT = resolve(import.meta.dirname, '..');
+const wanted = new Map<string, string>([
+  ...kinds.map((kind): [string, string] => [`crds/${kind.plural}.yaml`, yaml(crd(kind))]),
+  ...kinds.map((kind): [string, string] => [`docs/kinds/${kind.kind}.md`, referencePage(kind)]),
+  ['docs/kinds/README.md', referenceIndex(kinds)],
+]);
+
+async function existing(folder: string): Promise<string[]> {
+  const names = await readdir(join(ROOT, folder)).catch((): string[] => []);
+  return names.map((name) => `${folder}/${name}`);
+}
+
+const surplus = [...(await existing('crds')), ...(await existing('docs/kinds'))].filter((path) => !wanted.has(path));
+const stale = new Set(surplus);
+for (const [path, content] of wanted) {
+  if ((await readFile(join(ROOT, path), 'utf8').catch(() => '')) !== content) stale.add(path);
+}
+
+if (process.argv.includes('--check')) {
+  for (const path of stale) console.error(`${path} is stale: run \`make generate\``);
+  process.exitCode = stale.size > 0 ? 1 : 0;
+} else {
+  await Promise.all(['crds', 'docs/kinds'].map((folder) => mkdir(join(ROOT, folder), { recursive: true })));
+  for (const path of surplus) await rm(join(ROOT, path));
+  for (const [path, content] of wanted) await writeFile(join(ROOT, path), content);
+}

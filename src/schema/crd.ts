@@ -1,0 +1,122 @@
+import { stringify } from 'yaml';
+import type { AnyKind, PrinterColumn } from '../contract/kind.ts';
+import { GROUP, VERSION } from '../contract/resource.ts';
+import { structuralSchema, type Schema } from './structural.ts';
+
+/** Columns that every kind has behind its own. */
+const COMMON_COLUMNS: readonly PrinterColumn[] = [
+  { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
+  { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
+  { name: 'Last Drift', type: 'date', jsonPath: '.status.lastDrift.time', priority: 1 },
+  { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+];
+
+/** The CustomResourceDefinition of a kind. */
+export function crd(kind: AnyKind): object {
+  const singular = kind.kind.toLowerCase();
+  return {
+    apiVersion: 'apiextensions.k8s.io/v1',
+    kind: 'CustomResourceDefinition',
+    metadata: { name: `${kind.plural}.${GROUP}` },
+    spec: {
+      group: GROUP,
+      scope: kind.scope,
+      names: {
+        kind: kind.kind,
+        listKind: `${kind.kind}List`,
+        plural: kind.plural,
+        singular,
+        shortNames: kind.shortNames,
+        categories: ['nomad-access'],
+      },
+      versions: [
+        {
+          name: VERSION,
+          served: true,
+          storage: true,
+          schema: { openAPIV3Schema: resourceSchema(kind) },
+          subresources: { status: {} },
+          additionalPrinterColumns: [...kind.printerColumns, ...COMMON_COLUMNS],
+        },
+      ],
+    },
+  };
+}
+
+/** The CRDs of all kinds, as YAML documents. */
+export function crdYaml(kinds: readonly AnyKind[]): string {
+  return kinds.map((kind) => yaml(crd(kind))).join('---\n');
+}
+
+export function yaml(object: object): string {
+  return stringify(object, { lineWidth: 120, aliasDuplicateObjects: false });
+}
+
+function resourceSchema(kind: AnyKind): Schema {
+  const spec = structuralSchema(kind.spec);
+  const validations = kind.rules.flatMap(({ cel, message }) => (cel === undefined ? [] : [{ rule: cel, message }]));
+  if (validations.length > 0) spec['x-kubernetes-validations'] = validations;
+  const isOptional = (spec.required ?? []).length === 0;
+  return {
+    type: 'object',
+    description: kind.description,
+    properties: {
+      apiVersion: { type: 'string', description: `${GROUP}/${VERSION}` },
+      kind: { type: 'string', description: kind.kind },
+      metadata: { type: 'object' },
+      spec: { ...spec, description: 'What is declared.', ...(isOptional && { default: {} }) },
+      status: STATUS,
+    },
+    ...(!isOptional && { required: ['spec'] }),
+  };
+}
+
+/** The conventions of `kubectl wait`, kstatus, Flux and Argo CD. */
+const STATUS: Schema = {
+  type: 'object',
+  description: 'What the operator last saw.',
+  properties: {
+    observedGeneration: {
+      type: 'integer',
+      format: 'int64',
+      description: 'Generation of the spec that the rest is about.',
+    },
+    conditions: {
+      type: 'array',
+      description: '`Ready` always; `Reconciling` and `Stalled` only while they are true.',
+      maxItems: 16,
+      'x-kubernetes-list-type': 'map',
+      'x-kubernetes-list-map-keys': ['type'],
+      items: {
+        type: 'object',
+        required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
+        properties: {
+          type: { type: 'string', maxLength: 316 },
+          status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
+          observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
+          lastTransitionTime: { type: 'string', format: 'date-time' },
+          reason: {
+            type: 'string',
+            maxLength: 1024,
+            minLength: 1,
+            pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$',
+          },
+          message: { type: 'string', maxLength: 32768 },
+        },
+      },
+    },
+    live: {
+      type: 'object',
+      description: 'Identifiers of the live objects.',
+      'x-kubernetes-preserve-unknown-fields': true,
+    },
+    lastDrift: {
+      type: 'object',
+      description: 'The last change by somebody else that was put back.',
+      properties: {
+        time: { type: 'string', format: 'date-time' },
+        fields: { type: 'array', maxItems: 256, items: { type: 'string', maxLength: 1024 } },
+      },
+    },
+  },
+};

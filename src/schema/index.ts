@@ -1,0 +1,2 @@
+export { crd, crdYaml, yaml } from './crd.ts';
+export { referenceIndex, referencePage } from './reference.ts';

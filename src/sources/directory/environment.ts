@@ -1,0 +1,47 @@
+import type { AnyKind } from '../../contract/kind.ts';
+import type { ManifestError, Resource } from '../../contract/resource.ts';
+import { check } from './issues.ts';
+import { pathText } from './positions.ts';
+
+/** A connection as the environment describes it. */
+export interface EnvironmentConnection {
+  readonly kind: 'NomadCluster' | 'VaultServer';
+  readonly spec: unknown;
+}
+
+/** The name that references without a name mean. */
+export const DEFAULT = 'default';
+const SOURCE = 'environment';
+const POSITION = { file: SOURCE, line: 1, column: 1 } as const;
+
+export type EnvironmentResource =
+  | { readonly kind: string; readonly resource: Resource }
+  | { readonly kind: string; readonly errors: readonly ManifestError[] };
+
+/** @param folder where relative paths in the environment start from; absolute. */
+export function fromEnvironment(
+  connection: EnvironmentConnection,
+  kinds: readonly AnyKind[],
+  folder: string,
+): EnvironmentResource | undefined {
+  const kind = kinds.find((candidate) => candidate.kind === connection.kind);
+  if (kind === undefined) return undefined;
+  const checked = check(kind.spec, connection.spec);
+  if ('issues' in checked) {
+    const errors = checked.issues.map(({ path, message }) => ({
+      ...POSITION,
+      path: pathText(['spec', ...path]),
+      message: `${message} (${kind.kind} ${DEFAULT}, as the environment has it)`,
+    }));
+    return { kind: kind.kind, errors };
+  }
+  const resource: Resource = {
+    kind: kind.kind,
+    metadata: { name: DEFAULT, namespace: '', annotations: {} },
+    spec: checked.value,
+    source: SOURCE,
+    folder,
+    locate: () => POSITION,
+  };
+  return { kind: kind.kind, resource };
+}

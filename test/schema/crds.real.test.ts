@@ -1,0 +1,107 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import { kinds } from '../../src/kinds/index.ts';
+import { manifest } from '../e2e/workspace.ts';
+import { requireServers } from '../servers/binaries.ts';
+import { startKubernetes, type KubernetesServer } from '../servers/kubernetes.ts';
+
+const CRDS = resolve(import.meta.dirname, '../../crds');
+const BAD = resolve(import.meta.dirname, '../sources/directory/bad-manifests');
+
+describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs on a real API server', () => {
+  let kubernetes: KubernetesServer;
+
+  beforeAll(async () => {
+    kubernetes = await startKubernetes();
+    const applied = await kubernetes.kubectl(['apply', '-f', CRDS]);
+    expect(applied.code, applied.stderr).toBe(0);
+    const established = await kubernetes.kubectl([
+      'wait',
+      '--for=condition=Established',
+      '--timeout=60s',
+      'crd',
+      '--all',
+    ]);
+    expect(established.code, established.stderr).toBe(0);
+  });
+  afterAll(() => kubernetes.stop());
+
+  const tryOut = (yaml: string): ReturnType<KubernetesServer['kubectl']> =>
+    kubernetes.kubectl(['apply', '--dry-run=server', '--validate=strict', '-f', '-'], { input: yaml });
+
+  it('are structural', async () => {
+    const { stdout } = await kubernetes.kubectl(['get', 'crd', '-o', 'json']);
+    const { items } = JSON.parse(stdout) as {
+      items: { metadata: { name: string }; status: { conditions: { type: string; status: string }[] } }[];
+    };
+    expect(items).toHaveLength(kinds.length);
+    const bad = items.filter((crd) =>
+      crd.status.conditions.some((c) => c.type === 'NonStructuralSchema' && c.status === 'True'),
+    );
+    expect(bad.map((crd) => crd.metadata.name)).toEqual([]);
+  });
+
+  it.each(kinds.map((kind) => [kind.kind, kind] as const))(
+    '%s: its example is accepted, and the server fills in the same defaults as we do',
+    async (_name, kind) => {
+      const created = await kubernetes.kubectl(['apply', '--validate=strict', '-f', '-', '-o', 'json'], {
+        input: kind.example,
+      });
+      expect(created.code, created.stderr).toBe(0);
+      const { spec } = JSON.parse(created.stdout) as { spec: unknown };
+      const ours: unknown = kind.spec.parse((parse(kind.example) as { spec: unknown }).spec);
+      expect(spec).toEqual(JSON.parse(JSON.stringify(ours)));
+    },
+  );
+
+  it('are listed together by their category, and by short names with their columns', async () => {
+    const { stdout } = await kubernetes.kubectl(['get', 'nomad-access', '-A', '-o', 'name']);
+    expect(stdout.trim().split('\n')).toHaveLength(kinds.length);
+    for (const kind of kinds) {
+      const listed = await kubernetes.kubectl(['get', kind.shortNames[0] ?? '', '-A']);
+      expect(listed.stdout).toContain('READY');
+      for (const column of kind.printerColumns.filter((c) => (c.priority ?? 0) === 0))
+        expect(listed.stdout).toContain(column.name.toUpperCase());
+    }
+  });
+
+  const RULES = 'rules: \'namespace "x" { policy = "read" }\'';
+  it.each([
+    ['AclPolicy', `${RULES}\nname: before`, `${RULES}\nname: after`, 'name is immutable'],
+    ['AclPolicy', RULES, `${RULES}\nname: after`, 'name is immutable'],
+    ['AclPolicy', `${RULES}\nnomadRef: a`, `${RULES}\nnomadRef: b`, 'nomadRef is immutable'],
+    [
+      'AclToken',
+      'policies: [a]\nwriteSecretTo: { none: {} }',
+      'policies: [a]\naccessorId: 11111111-1111-1111-1111-111111111111\nwriteSecretTo: { none: {} }',
+      'accessorId is immutable',
+    ],
+    ['VaultJwtIntegration', 'path: a', 'path: b', 'path is immutable'],
+    ['VaultJwtIntegration', 'vaultRef: a', 'vaultRef: b', 'vaultRef is immutable'],
+  ])('%s: %j cannot become %j', async (kind, before, after, message) => {
+    const name = 'immutable';
+    await kubernetes.kubectl(['delete', kind, name, '--ignore-not-found']);
+    const created = await kubernetes.kubectl(['apply', '-f', '-'], { input: manifest(kind, name, before) });
+    expect(created.code, created.stderr).toBe(0);
+    const changed = await kubernetes.kubectl(['apply', '-f', '-'], { input: manifest(kind, name, after) });
+    expect(changed.code).toBe(1);
+    expect(changed.stderr).toContain(message);
+  });
+
+  const cases = readdirSync(BAD)
+    .filter((file) => file.endsWith('.yaml'))
+    .map((file) => ({ file, text: readFileSync(join(BAD, file), 'utf8') }))
+    .filter(({ text }) => !/^# crd: no/m.test(text));
+
+  it('there are bad manifests to try', () => {
+    expect(cases.length).toBeGreaterThan(20);
+  });
+
+  it.each(cases)('refuse $file at admission', async ({ text }) => {
+    const { code, stderr } = await tryOut(text);
+    expect(code, 'it was accepted').toBe(1);
+    expect(stderr).not.toBe('');
+  });
+});
