@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { CommanderError } from 'commander';
 import { messageOf, UsageError } from './contract/errors.ts';
 import { program } from './cli/program.ts';
@@ -8,6 +9,8 @@ import { processTerminal } from './cli/terminal.ts';
 /** The first signal lets running writes finish; a second one ends at once: the next apply finds what was begun. */
 function stopOnSignals(terminal: { err: (text: string) => void }): AbortSignal {
   const controller = new AbortController();
+  // Every request under way listens to it.
+  setMaxListeners(0, controller.signal);
   const onSignal = (signal: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
     terminal.err(`${signal}: finishing what is running; once more ends at once`);

@@ -75,10 +75,10 @@ export interface ObjectType {
   index?(live: Live): string | undefined;
   /** The rules by which fields are compared, for the fingerprint of a live object. */
   readonly rules?: Readonly<Record<string, FieldRule>>;
-  /** @returns the object as it stands now. */
-  create?(io: Io, desired: SettledDesired, signal: AbortSignal): Promise<Live>;
-  update?(io: Io, desired: SettledDesired, live: Live, signal: AbortSignal): Promise<Live>;
-  remove?(io: Io, target: { key: ObjectKey; live: Live; owned: Owned }, signal: AbortSignal): Promise<void>;
+  /** Once begun, a write is never aborted. @returns the object as it stands now. */
+  create?(io: Io, desired: SettledDesired): Promise<Live>;
+  update?(io: Io, desired: SettledDesired, live: Live): Promise<Live>;
+  remove?(io: Io, target: { key: ObjectKey; live: Live; owned: Owned }): Promise<void>;
   /** The live object of an inventory entry, where its key alone does not tell. */
   find?(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | Unreadable | undefined;
   /** What the inventory shall remember of the object as it stands after a write, or when it is found. Never a secret. */

@@ -198,9 +198,8 @@ class Run {
 
   async #send(type: ObjectType, desired: SettledDesired, live: Live | undefined): Promise<Live> {
     const { io } = this.#options.world;
-    const signal = new AbortController().signal;
-    if (live === undefined && type.create) return type.create(io, desired, signal);
-    if (live !== undefined && type.update) return type.update(io, desired, live, signal);
+    if (live === undefined && type.create) return type.create(io, desired);
+    if (live !== undefined && type.update) return type.update(io, desired, live);
     throw new Error(`objects of type ${type.name} are only looked at`);
   }
 
@@ -208,7 +207,7 @@ class Run {
     const { world } = this.#options;
     const { key, live, owned } = planned;
     if (live === undefined || owned === undefined) throw new Error(`step ${planned.step.object} has nothing to delete`);
-    await type.remove?.(world.io, { key, live, owned }, new AbortController().signal);
+    await type.remove?.(world.io, { key, live, owned });
     world.view.put(key, type, undefined, live);
     world.ledger.forget(key);
     return { status: 'done', message: '' };
@@ -238,7 +237,7 @@ class Run {
       ...(Object.keys(detail).length > 0 && { detail }),
     };
     const known = world.ledger.get(planned.key);
-    if (known === undefined || !sameEntry(known, entry)) world.ledger.record(entry);
+    if (known?.state !== 'owned' || !sameEntry(known, entry)) world.ledger.record(entry);
   }
 }
 

@@ -2,7 +2,7 @@ import type { Inventory, RecordedConnection, StateBackend } from '../contract/st
 import { keyText, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
 
 /** How long results may wait for a save that several of them share. Losing them loses nothing: intents are saved first. */
-const SAVE_INTERVAL_MS = 500;
+const SAVE_INTERVAL_MS = 2_000;
 
 /**
  * The inventory in memory, and its way to the backend.

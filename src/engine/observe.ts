@@ -20,16 +20,11 @@ interface Wanted {
 
 /** Reads what the declared and the owned objects are now, each type on each connection by one request where lists allow. */
 export async function observe(world: World, signal: AbortSignal): Promise<void> {
-  await readAll(
-    world,
-    wantedOf(world, (type) => !type.late),
-    signal,
-  );
-  await readAll(
-    world,
-    wantedOf(world, (type) => type.late === true),
-    signal,
-  );
+  const wanted = wantedOf(world);
+  const readEach = (meant: readonly Wanted[]): Promise<unknown> =>
+    Promise.all(meant.map((w) => readType(world, w, signal)));
+  await readEach(wanted.filter(({ type }) => !type.late));
+  if (wanted.some(({ type }) => type.late)) await readEach(wantedOf(world).filter(({ type }) => type.late));
 }
 
 /** Reads one object again, after a write of which it is not known what became of it. */
@@ -57,11 +52,10 @@ export function derive(world: World): Desired[] {
   return world.resources.flatMap((resource) => [...kindOf(world, resource).objects(resource, context)]);
 }
 
-function wantedOf(world: World, isMeant: (type: ObjectType) => boolean): Wanted[] {
+function wantedOf(world: World): Wanted[] {
   const wanted = new Map<string, Wanted>();
-  const entry = (key: ObjectKey): Wanted | undefined => {
+  const entry = (key: ObjectKey): Wanted => {
     const type = typeOf(world, key.type);
-    if (!isMeant(type)) return undefined;
     const id = `${key.connection}/${key.type}`;
     const found = wanted.get(id) ?? { connection: key.connection, type, desired: [], owned: [] };
     wanted.set(id, found);
@@ -70,19 +64,15 @@ function wantedOf(world: World, isMeant: (type: ObjectType) => boolean): Wanted[
   const declared = new Set<string>();
   for (const desired of derive(world)) {
     declared.add(keyText(desired.key));
-    entry(desired.key)?.desired.push(desired);
+    entry(desired.key).desired.push(desired);
   }
   for (const resource of world.resources) {
     for (const key of kindOf(world, resource).observes?.(resource) ?? []) entry(key);
   }
   for (const owned of world.ledger.all()) {
-    if (declared.has(keyText(owned.key)) || world.inScope(owned.source)) entry(owned.key)?.owned.push(owned);
+    if (declared.has(keyText(owned.key)) || world.inScope(owned.source)) entry(owned.key).owned.push(owned);
   }
   return [...wanted.values()];
-}
-
-async function readAll(world: World, wanted: readonly Wanted[], signal: AbortSignal): Promise<void> {
-  await Promise.all(wanted.map((w) => readType(world, w, signal)));
 }
 
 /** A type that can't be read leaves its failure in the view: plans say so, and never take its objects for absent. */

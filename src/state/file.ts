@@ -68,7 +68,7 @@ function parseJson(path: string, content: string): unknown {
 
 async function save(path: string, content: Inventory): Promise<void> {
   try {
-    await writeFileAtomic(path, `${JSON.stringify(content, null, 1)}\n`, { mode: 0o600 });
+    await writeFileAtomic(path, `${JSON.stringify(content)}\n`, { mode: 0o600 });
   } catch (error) {
     throw new UsageError(`cannot write the inventory ${path}: ${messageOf(error)}; name another place with --state`);
   }

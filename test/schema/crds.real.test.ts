@@ -15,24 +15,24 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
 
   beforeAll(async () => {
     kubernetes = await startKubernetes();
-    const applied = await kubernetes.kubectl(['apply', '-f', CRDS]);
+    const applied = await kubernetes.kubectl('apply', '-f', CRDS);
     expect(applied.code, applied.stderr).toBe(0);
-    const established = await kubernetes.kubectl([
+    const established = await kubernetes.kubectl(
       'wait',
       '--for=condition=Established',
       '--timeout=60s',
       'crd',
       '--all',
-    ]);
+    );
     expect(established.code, established.stderr).toBe(0);
   });
   afterAll(() => kubernetes.stop());
 
   const tryOut = (yaml: string): ReturnType<KubernetesServer['kubectl']> =>
-    kubernetes.kubectl(['apply', '--dry-run=server', '--validate=strict', '-f', '-'], { input: yaml });
+    kubernetes.kubectl('apply', '--dry-run=server', '--validate=strict', '-f', '-', { input: yaml });
 
   it('are structural', async () => {
-    const { stdout } = await kubernetes.kubectl(['get', 'crd', '-o', 'json']);
+    const { stdout } = await kubernetes.kubectl('get', 'crd', '-o', 'json');
     const { items } = JSON.parse(stdout) as {
       items: { metadata: { name: string }; status: { conditions: { type: string; status: string }[] } }[];
     };
@@ -46,7 +46,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
   it.each(kinds.map((kind) => [kind.kind, kind] as const))(
     '%s: its example is accepted, and the server fills in the same defaults as we do',
     async (_name, kind) => {
-      const created = await kubernetes.kubectl(['apply', '--validate=strict', '-f', '-', '-o', 'json'], {
+      const created = await kubernetes.kubectl('apply', '--validate=strict', '-f', '-', '-o', 'json', {
         input: kind.example,
       });
       expect(created.code, created.stderr).toBe(0);
@@ -57,10 +57,10 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
   );
 
   it('are listed together by their category, and by short names with their columns', async () => {
-    const { stdout } = await kubernetes.kubectl(['get', 'nomad-access', '-A', '-o', 'name']);
+    const { stdout } = await kubernetes.kubectl('get', 'nomad-access', '-A', '-o', 'name');
     expect(stdout.trim().split('\n')).toHaveLength(kinds.length);
     for (const kind of kinds) {
-      const listed = await kubernetes.kubectl(['get', kind.shortNames[0] ?? '', '-A']);
+      const listed = await kubernetes.kubectl('get', kind.shortNames[0] ?? '', '-A');
       expect(listed.stdout).toContain('READY');
       for (const column of kind.printerColumns.filter((c) => (c.priority ?? 0) === 0))
         expect(listed.stdout).toContain(column.name.toUpperCase());
@@ -82,10 +82,10 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
     ['VaultJwtIntegration', 'vaultRef: a', 'vaultRef: b', 'vaultRef is immutable'],
   ])('%s: %j cannot become %j', async (kind, before, after, message) => {
     const name = 'immutable';
-    await kubernetes.kubectl(['delete', kind, name, '--ignore-not-found']);
-    const created = await kubernetes.kubectl(['apply', '-f', '-'], { input: manifest(kind, name, before) });
+    await kubernetes.kubectl('delete', kind, name, '--ignore-not-found');
+    const created = await kubernetes.kubectl('apply', '-f', '-', { input: manifest(kind, name, before) });
     expect(created.code, created.stderr).toBe(0);
-    const changed = await kubernetes.kubectl(['apply', '-f', '-'], { input: manifest(kind, name, after) });
+    const changed = await kubernetes.kubectl('apply', '-f', '-', { input: manifest(kind, name, after) });
     expect(changed.code).toBe(1);
     expect(changed.stderr).toContain(message);
   });

@@ -128,7 +128,7 @@ async function startApiServer(
     etcdPid: etcd.pid,
     kubectl: (...args) => {
       const last = args.at(-1);
-      const words = args.filter((argument) => typeof argument === 'string');
+      const words = args.filter((argument): argument is string => typeof argument === 'string');
       // HOME: kubectl caches what it discovered there, by address, and addresses come back with another server behind.
       const env = cleanEnvironment({ KUBECONFIG: kubeconfig, HOME: directory.path });
       return runCommand(kubectl, words, { env, ...(typeof last === 'object' ? last : {}) });

@@ -52,6 +52,9 @@ server {
 
 acl {
   enabled = true
+
+  # How long a client trusts a token that it looked up: see hurryHeartbeat.
+  token_ttl = "1ms"
 }
 
 # Not to be found by, nor to look for, a Consul that happens to run on the machine.

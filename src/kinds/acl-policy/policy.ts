@@ -57,17 +57,17 @@ export const aclPolicyObject: ObjectType = {
     return new Map((await Promise.all(lives)).filter((entry) => entry !== undefined));
   },
 
-  async create(io, desired, signal) {
-    return write(io, desired.key, desired.fields, signal);
+  async create(io, desired) {
+    return write(io, desired.key, desired.fields);
   },
 
   /** The write replaces the whole policy. */
-  async update(io, desired, _live, signal) {
-    return write(io, desired.key, desired.fields, signal);
+  async update(io, desired) {
+    return write(io, desired.key, desired.fields);
   },
 
-  async remove(io, { key }, signal) {
-    await io.nomad(key.connection).delete(path(key.name), signal);
+  async remove(io, { key }) {
+    await io.nomad(key.connection).delete(path(key.name));
   },
 };
 
@@ -107,23 +107,14 @@ function facts(stub: PolicyStub): Fields {
   return { hash: stub.Hash, createIndex: stub.CreateIndex, modifyIndex: stub.ModifyIndex };
 }
 
-async function write(
-  io: Io,
-  key: { connection: string; name: string },
-  fields: Fields,
-  signal: AbortSignal,
-): Promise<Live> {
+async function write(io: Io, key: { connection: string; name: string }, fields: Fields): Promise<Live> {
   const jobAcl = jobAclOf(fields);
-  await io.nomad(key.connection).put(
-    path(key.name),
-    {
-      Name: key.name,
-      Description: fields['description'],
-      Rules: fields['rules'],
-      ...(jobAcl && { JobACL: jobAcl }),
-    },
-    signal,
-  );
+  await io.nomad(key.connection).put(path(key.name), {
+    Name: key.name,
+    Description: fields['description'],
+    Rules: fields['rules'],
+    ...(jobAcl && { JobACL: jobAcl }),
+  });
   return { fields };
 }
 

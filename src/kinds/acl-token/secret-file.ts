@@ -41,7 +41,7 @@ export const secretFileObject: ObjectType = {
   },
 
   create: write,
-  update: (io, desired, _live, signal) => write(io, desired, signal),
+  update: write,
 
   async remove(io, { key }) {
     await io.files.remove(key.name);
@@ -80,10 +80,10 @@ async function holder(
   return secret !== undefined && content === fileContent(secret) ? accessorId : undefined;
 }
 
-async function write(io: Io, desired: SettledDesired, signal: AbortSignal): Promise<Live> {
+async function write(io: Io, desired: SettledDesired): Promise<Live> {
   const accessorId = String(desired.detail?.['accessorId']);
   const api = io.nomad(String(desired.detail?.['nomadRef']));
-  const secret = io.secrets.take(accessorId) ?? (await secretOf(api, accessorId, signal));
+  const secret = io.secrets.take(accessorId) ?? (await secretOf(api, accessorId));
   if (secret === undefined) {
     throw new TargetError(
       `token ${accessorId} is gone from Nomad, so its secret can't be written to ${desired.key.name}`,

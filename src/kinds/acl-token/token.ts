@@ -60,17 +60,13 @@ export const aclTokenObject: ObjectType = {
     return new Map(ours.map((stub) => [stub.AccessorID, { ...liveToken(stub, roles), ...protection(stub, own) }]));
   },
 
-  async create(io, desired, signal) {
+  async create(io, desired) {
     const { fields } = desired;
-    const token = await io.nomad(desired.key.connection).post<Token>(
-      '/v1/acl/token',
-      {
-        ...writable(fields),
-        Global: fields['global'],
-        ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${String(fields['expirationTtl'])}s` }),
-      },
-      signal,
-    );
+    const token = await io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
+      ...writable(fields),
+      Global: fields['global'],
+      ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${String(fields['expirationTtl'])}s` }),
+    });
     io.secrets.put(token.AccessorID, token.SecretID);
     return liveToken(token, new Map());
   },
@@ -79,17 +75,17 @@ export const aclTokenObject: ObjectType = {
    * The whole token goes back with just our fields changed: what an update omits, Nomad clears, and an expiration
    * that is cleared makes the token live for ever.
    */
-  async update(io, desired, live, signal) {
+  async update(io, desired, live) {
     const api = io.nomad(desired.key.connection);
     const accessor = live.id ?? '';
-    const current = await api.get<Token>(path(accessor), {}, signal);
+    const current = await api.get<Token>(path(accessor));
     if (current === undefined) throw gone(desired, accessor);
-    const updated = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) }, signal);
+    const updated = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
     return liveToken(updated, new Map());
   },
 
-  async remove(io, { key, live }, signal) {
-    await io.nomad(key.connection).delete(path(live.id ?? ''), signal);
+  async remove(io, { key, live }) {
+    await io.nomad(key.connection).delete(path(live.id ?? ''));
   },
 
   rules: tokenFieldRules,
@@ -104,7 +100,7 @@ export const aclTokenObject: ObjectType = {
 };
 
 /** The SecretID of a token: from the create that made it, or read back. */
-export async function secretOf(api: NomadApi, accessorId: string, signal: AbortSignal): Promise<string | undefined> {
+export async function secretOf(api: NomadApi, accessorId: string, signal?: AbortSignal): Promise<string | undefined> {
   return (await api.get<Token>(path(accessorId), {}, signal))?.body.SecretID;
 }
 

@@ -34,22 +34,22 @@ export const authMountObject: ObjectType = {
     return found;
   },
 
-  async create(io, { key }, signal) {
+  async create(io, { key }) {
     const api = io.vault(key.connection);
     // Without `options: null` Vault stores an empty map, and the mount differs from the one `nomad setup vault` makes.
-    await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }, signal).catch(lookAgainWhereInUse);
-    const mount = (await api.read<Record<string, Mount>>('sys/auth', signal))?.[`${key.name}/`];
+    await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }).catch(lookAgainWhereInUse);
+    const mount = (await api.read<Record<string, Mount>>('sys/auth'))?.[`${key.name}/`];
     if (mount === undefined)
       throw new TargetError(`auth mount ${key.name} vanished after it was enabled`, { class: 'transient' });
-    return liveMount(api, key.name, mount, false, signal);
+    return liveMount(api, key.name, mount, false);
   },
 
   /** Looks again right before: what somebody put on the mount since the plan was made must not go with it. */
-  async remove(io, { key }, signal) {
+  async remove(io, { key }) {
     const api = io.vault(key.connection);
-    const roles = await api.list(`auth/${key.name}/role`, signal);
+    const roles = await api.list(`auth/${key.name}/role`);
     if (roles.length > 0) throw new TargetError(carries(key.name, roles), { class: 'terminal' });
-    await api.delete(`sys/auth/${key.name}`, signal);
+    await api.delete(`sys/auth/${key.name}`);
   },
 
   retain(key, live, isOurs) {
@@ -93,7 +93,7 @@ async function liveMount(
   path: string,
   mount: Mount,
   doomed: boolean,
-  signal: AbortSignal,
+  signal?: AbortSignal,
 ): Promise<Live> {
   const roles = mount.type === 'jwt' ? await api.list(`auth/${path}/role`, signal) : [];
   const leases = doomed ? await countLeases(api, path, signal) : null;
@@ -101,7 +101,7 @@ async function liveMount(
 }
 
 /** Only for the line that announces a deletion; without the right to see leases it says no number. */
-async function countLeases(api: VaultApi, path: string, signal: AbortSignal): Promise<number | null> {
+async function countLeases(api: VaultApi, path: string, signal?: AbortSignal): Promise<number | null> {
   try {
     return (await api.list(`sys/leases/lookup/auth/${path}/login`, signal)).length;
   } catch (error) {

@@ -39,14 +39,14 @@ export const jwtConfigObject: ObjectType = {
   },
 
   create: write,
-  update: (io, desired, _live, signal) => write(io, desired, signal),
+  update: write,
 
   partOf: ({ connection, name }) => ({ connection, type: 'auth-mount', name }),
 };
 
 /** A write of the configuration replaces all of it, so what is empty is left out: Vault refuses some empty fields. */
-async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
   const data = withoutEmpty(toVault(configFields, fields));
-  await io.vault(key.connection).write(`auth/${key.name}/config`, data, signal);
+  await io.vault(key.connection).write(`auth/${key.name}/config`, data);
   return { fields };
 }

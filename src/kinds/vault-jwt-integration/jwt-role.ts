@@ -94,12 +94,12 @@ export const jwtRoleObject: ObjectType = {
   },
 
   /** Empty fields are left out of a new role: sent, they would read back as [] where `nomad setup vault` leaves null. */
-  create: (io, desired, signal) => write(io, desired, withoutEmpty(toVault(roleFields, desired.fields)), signal),
+  create: (io, desired) => write(io, desired, withoutEmpty(toVault(roleFields, desired.fields))),
   /** Vault merges an update into what is there: every managed field is sent, the empty ones too. */
-  update: (io, desired, _live, signal) => write(io, desired, toVault(roleFields, desired.fields), signal),
+  update: (io, desired) => write(io, desired, toVault(roleFields, desired.fields)),
 
-  async remove(io, { key }, signal) {
-    await io.vault(key.connection).delete(path(key.name), signal);
+  async remove(io, { key }) {
+    await io.vault(key.connection).delete(path(key.name));
   },
 };
 
@@ -112,13 +112,8 @@ function liveFields(data: Readonly<Record<string, Value>>): Fields {
   return { ...fields, boundClaims: Object.fromEntries(claims) as Value };
 }
 
-async function write(
-  io: Io,
-  { key, fields }: SettledDesired,
-  data: Readonly<Record<string, Value>>,
-  signal: AbortSignal,
-): Promise<Live> {
-  await io.vault(key.connection).write(path(key.name), data, signal);
+async function write(io: Io, { key, fields }: SettledDesired, data: Readonly<Record<string, Value>>): Promise<Live> {
+  await io.vault(key.connection).write(path(key.name), data);
   return { fields };
 }
 

@@ -22,17 +22,17 @@ export const vaultPolicyObject: ObjectType = {
   },
 
   create: write,
-  update: (io, desired, _live, signal) => write(io, desired, signal),
+  update: write,
 
-  async remove(io, { key }, signal) {
-    await io.vault(key.connection).delete(path(key.name), signal);
+  async remove(io, { key }) {
+    await io.vault(key.connection).delete(path(key.name));
   },
 };
 
 /** Always base64: Vault decodes whatever happens to be valid base64, so a plain text could be mistaken. */
-async function write(io: Io, { key, fields }: SettledDesired, signal: AbortSignal): Promise<Live> {
+async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
   const policy = Buffer.from(String(fields['rules'])).toString('base64');
-  await io.vault(key.connection).write(path(key.name), { policy }, signal);
+  await io.vault(key.connection).write(path(key.name), { policy });
   return { fields };
 }
 

@@ -1,33 +1,33 @@
 import type { AnyKind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type ManifestError, type Position, type Resource } from '../../contract/resource.ts';
+import type { ManifestError, Position, Resource } from '../../contract/resource.ts';
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
 import { isRecord } from './plain.ts';
 import type { RealPaths } from './real-paths.ts';
 import { SINK } from './sinks.ts';
+import type { Declaration } from './validate.ts';
 
-export function positionText({ file, line, column }: Position): string {
+function positionText({ file, line, column }: Position): string {
   return `${file}:${String(line)}:${String(column)}`;
 }
 
-/** Resources that are declared once, and an error for each one that is declared again. */
-export function unique(resources: readonly Resource[]): { kept: Resource[]; errors: ManifestError[] } {
-  const first = new Map<string, Resource>();
-  const errors: ManifestError[] = [];
-  for (const resource of resources) {
-    const id = nameOf(resource);
-    const other = first.get(id);
-    if (other === undefined) first.set(id, resource);
-    else errors.push({ ...resource.locate('metadata.name'), path: 'metadata.name', message: twice(id, other) });
+/** What is declared under one name is declared once. */
+export class Uniqueness {
+  readonly #first = new Map<string, Declaration>();
+
+  /** @returns an error where there is such a resource already. */
+  add(declaration: Declaration): ManifestError | undefined {
+    const id = nameOf(declaration);
+    const other = this.#first.get(id);
+    if (other === undefined) {
+      this.#first.set(id, declaration);
+      return undefined;
+    }
+    const message = `${id} is declared already at ${positionText(other.locate('metadata.name'))}: remove one of the two`;
+    return { ...declaration.locate('metadata.name'), path: 'metadata.name', message };
   }
-  return { kept: [...first.values()], errors };
 }
 
-function twice(id: string, other: Resource): string {
-  return `${id} is declared already at ${positionText(other.locate('metadata.name'))}: remove one of the two`;
-}
-
-function nameOf(resource: Resource): string {
-  const { kind, namespace, name } = idOf(resource);
+function nameOf({ kind, metadata: { namespace, name } }: Declaration): string {
   return namespace === '' ? `${kind} ${name}` : resourceText({ kind, namespace, name });
 }
 

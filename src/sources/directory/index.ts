@@ -1,7 +1,7 @@
 import type { AnyKind } from '../../contract/kind.ts';
 import type { ManifestError, Resource } from '../../contract/resource.ts';
 import type { Desire } from '../../contract/source.ts';
-import { doubleClaims, unique } from './claims.ts';
+import { doubleClaims, Uniqueness } from './claims.ts';
 import { DEFAULT, fromEnvironment, type EnvironmentConnection } from './environment.ts';
 import { findFiles } from './files.ts';
 import { manifestsIn, MOST_DOCUMENTS, type Manifest } from './manifests.ts';
@@ -38,20 +38,26 @@ export async function loadDirectory(options: LoadOptions): Promise<Desire> {
   return { resources: loading.resources, errors: inOrder(loading.errors), roots: found.roots };
 }
 
+interface ValidManifest {
+  readonly kind: AnyKind;
+  readonly resource: Resource;
+  /** Folder that the paths in the resource must not leave. */
+  readonly root: string;
+}
+
 class Loading {
   readonly errors: ManifestError[] = [];
-  resources: Resource[] = [];
+  /** Valid, and each declared for the first time. */
+  readonly resources: Resource[] = [];
   /** Whether everything that the files declare could be read. */
   isComplete = true;
   readonly #options: LoadOptions;
   readonly #names = new Names();
-  readonly #kinds: ReadonlyMap<string, AnyKind>;
-  /** Folder that the paths in a resource must not leave. */
-  readonly #roots = new Map<Resource, string>();
+  readonly #unique = new Uniqueness();
+  readonly #valid: ValidManifest[] = [];
 
   constructor(options: LoadOptions) {
     this.#options = options;
-    this.#kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
   }
 
   /** Each document by itself: its tree is given up before the next one is read. */
@@ -68,12 +74,14 @@ class Loading {
   }
 
   #manifest(manifest: Manifest): void {
-    const { errors, kind, name, resource } = validate(manifest, this.#options.kinds);
+    const { errors, kind, name, declaration, resource } = validate(manifest, this.#options.kinds);
     this.errors.push(...errors);
     this.#names.add(kind?.kind, name);
-    if (resource === undefined) return;
-    this.resources.push(resource);
-    this.#roots.set(resource, manifest.file.root);
+    const again = declaration && this.#unique.add(declaration);
+    if (again !== undefined) this.errors.push(again);
+    if (resource === undefined || kind === undefined) return;
+    this.#valid.push({ kind, resource, root: manifest.file.root });
+    if (again === undefined) this.resources.push(resource);
   }
 
   /** What is wrong with the environment matters only where somebody refers to it. */
@@ -88,28 +96,20 @@ class Loading {
     }
   }
 
-  #isMeant(kind: string): boolean {
-    return this.resources.some((resource) =>
-      this.#kinds
-        .get(resource.kind)
-        ?.references(resource.spec)
-        .some((r) => r.kind === kind && r.name === DEFAULT),
+  #isMeant(name: string): boolean {
+    return this.#valid.some(({ kind, resource }) =>
+      kind.references(resource.spec).some((reference) => reference.kind === name && reference.name === DEFAULT),
     );
   }
 
   /** What only several resources together, or a resource and the folder around it, can have wrong. */
   async together(): Promise<void> {
     const real = new RealPaths();
-    const { kept, errors } = unique(this.resources);
-    this.errors.push(...errors);
-    for (const resource of kept) {
-      const kind = this.#kinds.get(resource.kind);
-      const root = this.#roots.get(resource);
-      if (kind !== undefined && this.isComplete) this.errors.push(...undeclared(resource, kind, this.#names));
-      if (root !== undefined) this.errors.push(...(await sinkErrors(resource, root, real)));
+    for (const { kind, resource, root } of this.#valid) {
+      if (this.isComplete) this.errors.push(...undeclared(resource, kind, this.#names));
+      this.errors.push(...(await sinkErrors(resource, root, real)));
     }
-    this.errors.push(...(await doubleClaims(kept, { ...this.#options, real })));
-    this.resources = kept;
+    this.errors.push(...(await doubleClaims(this.resources, { ...this.#options, real })));
   }
 }
 

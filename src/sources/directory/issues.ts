@@ -74,7 +74,7 @@ function quoteHint(schema: z.ZodType, path: Path, value: unknown): string {
 function sentence(issue: z.core.$ZodRawIssue): string | undefined {
   switch (issue.code) {
     case 'invalid_type':
-      return wrongType(String(issue.expected), issue.input);
+      return wrongType(isInteger(issue.inst) ? 'int' : issue.expected, issue.input);
     case 'invalid_value':
       return wrongValue(issue.values.map(String), issue.input);
     case 'too_small':
@@ -85,6 +85,10 @@ function sentence(issue: z.core.$ZodRawIssue): string | undefined {
     default:
       return undefined;
   }
+}
+
+function isInteger(schema: unknown): boolean {
+  return schema instanceof z.ZodNumber && schema.format !== null && /int/.test(schema.format);
 }
 
 const NAMES: Readonly<Record<string, string>> = {

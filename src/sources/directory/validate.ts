@@ -8,12 +8,17 @@ import { isRecord } from './plain.ts';
 import { pathText, type Locator, type Path } from './positions.ts';
 import { didYouMean } from './suggest.ts';
 
+/** What identifies a resource, whatever else it holds. */
+export type Declaration = Pick<Resource, 'kind' | 'metadata' | 'locate'>;
+
 /** What a manifest turned out to be. */
 export interface Verdict {
   readonly errors: readonly ManifestError[];
   /** Its kind, if that could be told, and its name, valid or not. */
-  readonly kind?: AnyKind;
+  readonly kind?: AnyKind | undefined;
   readonly name?: string | undefined;
+  /** Who it is, if its metadata is valid. */
+  readonly declaration?: Declaration | undefined;
   /** Present where nothing is wrong with it. */
   readonly resource?: Resource;
 }
@@ -50,7 +55,6 @@ const metadata = z.strictObject({
   selfLink: ignored,
   uid: ignored,
 });
-type Metadata = z.infer<typeof metadata>;
 
 /** The fields of every manifest; apiVersion, kind and spec are looked at on their own. */
 const envelope = z.strictObject({ apiVersion: ignored, kind: ignored, metadata, spec: ignored, status: ignored });
@@ -74,14 +78,15 @@ class Validation {
       this.#report([], 'must be a mapping with apiVersion, kind, metadata and spec');
       return { errors };
     }
+    const given = isRecord(value['metadata']) ? value['metadata']['name'] : undefined;
+    const name = typeof given === 'string' ? given : undefined;
     const kind = this.#kind(value, kinds);
-    if (kind === undefined) return { errors };
-    const head = this.#metadata(kind, value);
+    if (kind === undefined) return { errors, name };
+    const declaration = this.#declaration(kind, value);
     const spec = this.#spec(kind, value['spec'] ?? {});
-    const resource = head && spec && this.#resource(kind, head, spec.value);
-    const name = isRecord(value['metadata']) ? value['metadata']['name'] : undefined;
-    const verdict = { errors, kind, name: typeof name === 'string' ? name : undefined };
-    return resource === undefined || errors.length > 0 ? verdict : { ...verdict, resource };
+    const resource = declaration && spec && this.#resource(kind, declaration, spec.value);
+    const isValid = resource !== undefined && errors.length === 0;
+    return { errors, kind, name, declaration, ...(isValid && { resource }) };
   }
 
   #kind(value: Record<string, unknown>, kinds: readonly AnyKind[]): AnyKind | undefined {
@@ -96,14 +101,20 @@ class Validation {
     return kind;
   }
 
-  #metadata(kind: AnyKind, value: Record<string, unknown>): Metadata | undefined {
+  #declaration(kind: AnyKind, value: Record<string, unknown>): Declaration | undefined {
     const result = check(envelope, value);
     if ('issues' in result) this.#issues([], result.issues);
     const given = value['metadata'];
     const isCluster = kind.scope === 'Cluster';
     if (isCluster && isRecord(given) && given['namespace'] !== undefined)
       this.#report(['metadata', 'namespace'], `must be removed: a ${kind.kind} belongs to no namespace`, true);
-    return 'value' in result ? result.value.metadata : undefined;
+    if ('issues' in result) return undefined;
+    const { name, namespace = 'default', annotations } = result.value.metadata;
+    return {
+      kind: kind.kind,
+      metadata: { name, namespace: isCluster ? '' : namespace, annotations: annotations ?? {} },
+      locate: locate(this.#manifest.document, this.#manifest.at),
+    };
   }
 
   #spec(kind: AnyKind, given: unknown): { value: unknown } | undefined {
@@ -126,20 +137,9 @@ class Validation {
     this.#reportAt('spec.auth.tokenSecretRef', 'needs the Kubernetes source; use tokenEnv or tokenFile');
   }
 
-  #resource(kind: AnyKind, head: Metadata, spec: unknown): Resource {
-    const { file, document, at } = this.#manifest;
-    const resource: Resource = {
-      kind: kind.kind,
-      metadata: {
-        name: head.name,
-        namespace: kind.scope === 'Cluster' ? '' : (head.namespace ?? 'default'),
-        annotations: head.annotations ?? {},
-      },
-      spec,
-      source: file.name,
-      folder: file.folder,
-      locate: locate(document, at),
-    };
+  #resource(kind: AnyKind, declaration: Declaration, spec: unknown): Resource {
+    const { name: source, folder } = this.#manifest.file;
+    const resource: Resource = { ...declaration, spec, source, folder };
     for (const { path, message } of kind.check?.(resource) ?? []) this.#reportAt(path, message);
     return resource;
   }
