@@ -127,8 +127,9 @@ async function startApiServer(
     pid: server.pid,
     etcdPid: etcd.pid,
     kubectl: (...args) => {
-      const last = args.at(-1);
-      const words = args.filter((argument): argument is string => typeof argument === 'string');
+      const mixed: (string | { input?: string })[] = args;
+      const words = mixed.filter((argument) => typeof argument === 'string');
+      const last = mixed.at(-1);
       // HOME: kubectl caches what it discovered there, by address, and addresses come back with another server behind.
       const env = cleanEnvironment({ KUBECONFIG: kubeconfig, HOME: directory.path });
       return runCommand(kubectl, words, { env, ...(typeof last === 'object' ? last : {}) });

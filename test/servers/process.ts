@@ -119,7 +119,29 @@ async function untilReady<Ready>(
 }
 
 const hooks = new Set<() => unknown>();
-process.on('exit', () => {
+
+/** Runs `hook` (synchronous) when this process exits or is told to, unless the returned function was called before. */
+export function onExit(hook: () => unknown): () => void {
+  if (hooks.size === 0) watchForExit();
+  hooks.add(hook);
+  return () => hooks.delete(hook);
+}
+
+let watching = false;
+function watchForExit(): void {
+  if (watching) return;
+  watching = true;
+  process.on('exit', runHooks);
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    process.once(signal, () => {
+      runHooks();
+      // What would have happened without this listener; with another one it is that one's decision.
+      if (process.listenerCount(signal) === 0) process.kill(process.pid, signal);
+    });
+  }
+}
+
+function runHooks(): void {
   for (const hook of hooks) {
     try {
       hook();
@@ -127,12 +149,6 @@ process.on('exit', () => {
       // The others still have to run.
     }
   }
-});
-
-/** Runs `hook` (synchronous) when this process exits, unless the returned function was called before. */
-export function onExit(hook: () => unknown): () => void {
-  hooks.add(hook);
-  return () => hooks.delete(hook);
 }
 
 export interface TemporaryDirectory {

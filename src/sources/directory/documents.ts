@@ -6,6 +6,8 @@ import type { SourceText } from './read.ts';
 
 /** Tokens that make no sense, in one file, before it is taken for something else than YAML. */
 const MOST_ERRORS = 100;
+/** Pieces of one file: real manifests have a few words to each, and stay far below. */
+const MOST_TOKENS = 2_000_000;
 const OPTIONS = { uniqueKeys: false, resolveKnownTags: false, prettyErrors: false, strict: true } as const;
 
 /** A document that is not empty. */
@@ -34,11 +36,11 @@ export function parseFile(source: SourceText, most: number, take: (document: Par
   let isBroken = false;
   for (const composed of compose(source.text, most)) {
     const { document, problems: wrong } = composed;
-    problems.push(...wrong);
+    for (const problem of wrong) problems.push(problem);
     isBroken ||= wrong.length > 0;
     if (document === undefined || wrong.length > 0 || isEmpty(document)) continue;
     const plain = toPlain(document);
-    problems.push(...plain.problems);
+    for (const problem of plain.problems) problems.push(problem);
     isBroken ||= !plain.isWhole;
     if (!plain.isWhole) continue;
     const [offset, , end] = document.range;
@@ -113,11 +115,13 @@ function* composer(text: string): Generator<Document.Parsed> {
   const composing = new Composer(OPTIONS);
   const parser = new Parser();
   let errors = 0;
+  let tokens = 0;
   for (const lexeme of new Lexer().lex(text)) {
     for (const token of parser.next(lexeme)) {
       if (token.type === 'error' && ++errors > MOST_ERRORS) throw new Refused(token.offset, noYaml);
       yield* composing.next(token);
     }
+    if (++tokens > MOST_TOKENS) throw new Refused(parser.offset, tooManyTokens);
     if (parser.stack.length > DEEPEST + 2) throw new Refused(parser.offset, tooDeep);
   }
   for (const token of parser.end()) yield* composing.next(token);
@@ -125,6 +129,7 @@ function* composer(text: string): Generator<Document.Parsed> {
 }
 
 const noYaml = `this is no YAML: more than ${String(MOST_ERRORS)} errors before this place`;
+const tooManyTokens = `there are more than ${String(MOST_TOKENS)} words and signs in this file: split it`;
 export const tooManyDocuments = 'there are more than 100000 documents: name fewer manifests with -f';
 
 const HINTS: Partial<Record<ErrorCode, string>> = {
@@ -132,12 +137,20 @@ const HINTS: Partial<Record<ErrorCode, string>> = {
   BLOCK_AS_IMPLICIT_KEY: 'put the value in quotes, or give the line the same indentation as its neighbours',
   MULTILINE_IMPLICIT_KEY: 'each key needs ": " behind it',
   TAB_AS_INDENT: 'use spaces',
-  TAG_RESOLVE_FAILED: 'tags have no meaning here',
+  TAG_RESOLVE_FAILED: 'tags have no meaning here, and a text that begins with ! needs quotes',
 };
+
+/** Errors whose sentences end with a piece of the text. */
+const QUOTING: ReadonlySet<ErrorCode> = new Set([
+  'UNEXPECTED_TOKEN',
+  'TAG_RESOLVE_FAILED',
+  'BAD_DIRECTIVE',
+  'BAD_ALIAS',
+]);
 
 /** The library's sentence, without the piece of the text that it may quote: that could be a secret. */
 function problemOf({ code, message, pos }: YAMLError): Problem {
-  const sentence = code === 'UNEXPECTED_TOKEN' ? message.replace(/: ".*$/s, '') : message;
+  const sentence = QUOTING.has(code) ? message.replace(/: .*$/s, '') : message;
   const hint = HINTS[code];
   return { offset: pos[0], message: `this is no valid YAML: ${sentence}${hint === undefined ? '' : `; ${hint}`}` };
 }

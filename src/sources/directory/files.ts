@@ -67,7 +67,7 @@ class Search {
   async #tree(root: Root): Promise<void> {
     await this.#folder(root, root);
     for (let link = root.links.shift(); link !== undefined; link = root.links.shift()) await this.#link(root, link);
-    this.files.push(...root.found.sort((a, b) => (a.name < b.name ? -1 : 1)));
+    for (const file of root.found.sort((a, b) => (a.name < b.name ? -1 : 1))) this.files.push(file);
   }
 
   async #folder(root: Root, folder: Folder): Promise<void> {

@@ -30,7 +30,8 @@ export async function loadDirectory(options: LoadOptions): Promise<Desire> {
   const found = await findFiles(options.paths, options.base, options.cwd);
   const read = await readFiles(found.files, options.stdin);
   const loading = new Loading(options);
-  loading.errors.push(...found.errors, ...read.errors);
+  loading.report(found.errors);
+  loading.report(read.errors);
   loading.isComplete = loading.errors.length === 0;
   loading.files(read.texts);
   loading.environment();
@@ -60,6 +61,11 @@ class Loading {
     this.#options = options;
   }
 
+  /** There can be more errors than a call can have arguments. */
+  report(errors: readonly ManifestError[]): void {
+    for (const error of errors) this.errors.push(error);
+  }
+
   /** Each document by itself: its tree is given up before the next one is read. */
   files(texts: readonly SourceText[]): void {
     let left = MOST_DOCUMENTS;
@@ -69,13 +75,13 @@ class Loading {
       });
       left = Math.max(0, left - count);
       this.isComplete &&= isComplete;
-      this.errors.push(...errors);
+      this.report(errors);
     }
   }
 
   #manifest(manifest: Manifest): void {
     const { errors, kind, name, declaration, resource } = validate(manifest, this.#options.kinds);
-    this.errors.push(...errors);
+    this.report(errors);
     this.#names.add(kind?.kind, name);
     const again = declaration && this.#unique.add(declaration);
     if (again !== undefined) this.errors.push(again);
@@ -91,7 +97,7 @@ class Loading {
       const made = fromEnvironment(connection, this.#options.kinds, this.#options.cwd);
       if (made === undefined) continue;
       if ('resource' in made) this.resources.push(made.resource);
-      else if (this.#isMeant(made.kind)) this.errors.push(...made.errors);
+      else if (this.#isMeant(made.kind)) this.report(made.errors);
       this.#names.add(made.kind, DEFAULT);
     }
   }
@@ -106,10 +112,10 @@ class Loading {
   async together(): Promise<void> {
     const real = new RealPaths();
     for (const { kind, resource, root } of this.#valid) {
-      if (this.isComplete) this.errors.push(...undeclared(resource, kind, this.#names));
-      this.errors.push(...(await sinkErrors(resource, root, real)));
+      if (this.isComplete) this.report(undeclared(resource, kind, this.#names));
+      this.report(await sinkErrors(resource, root, real));
     }
-    this.errors.push(...(await doubleClaims(this.resources, { ...this.#options, real })));
+    this.report(await doubleClaims(this.resources, { ...this.#options, real }));
   }
 }
 

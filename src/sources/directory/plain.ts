@@ -80,25 +80,28 @@ class Conversion {
       const name = keyOf(key);
       if (name === undefined) this.#refuse(key, 'a key must be text: put it in quotes');
       else if (name === '__proto__') this.#refuse(key, 'no key can be called __proto__');
-      else if (isMerge(key)) merged.push(...this.#merge(key, this.node(value, depth)));
+      else if (isMerge(key)) this.#merge(key, this.node(value, depth), merged);
       else if (Object.hasOwn(result, name)) this.#note(key, `"${name}" stands here twice: remove one of them`);
       else result[name] = this.node(value, depth);
     }
-    return merged.length === 0 ? result : Object.assign({}, ...merged.reverse(), result);
+    for (const source of merged) {
+      for (const [name, value] of Object.entries(source)) if (!Object.hasOwn(result, name)) result[name] = value;
+    }
+    return result;
   }
 
   /** `<<: *base`, or a list of such; the first one wins. */
-  #merge(key: Node, value: unknown): Record<string, unknown>[] {
-    const sources: unknown[] = Array.isArray(value) ? value : [value];
-    if (sources.every(isRecord)) return sources;
-    this.#refuse(key, '"<<" takes a mapping, or a list of mappings');
-    return [];
+  #merge(key: Node, value: unknown, merged: Record<string, unknown>[]): void {
+    for (const source of Array.isArray(value) ? (value as unknown[]) : [value]) {
+      if (isRecord(source)) merged.push(source);
+      else this.#refuse(key, '"<<" takes a mapping, or a list of mappings');
+    }
   }
 
   #alias(alias: Alias, depth: number): unknown {
     const anchored = this.#anchors.get(alias.source);
-    if (anchored === undefined) return this.#refuse(alias, `no anchor &${alias.source} stands before this alias`);
-    if (anchored === 'open') return this.#refuse(alias, `*${alias.source} stands within what it stands for`);
+    if (anchored === undefined) return this.#refuse(alias, noAnchor);
+    if (anchored === 'open') return this.#refuse(alias, withinItself);
     this.targets.set(alias, anchored.node);
     this.#size += anchored.size;
     this.#aliased += anchored.size;
@@ -120,6 +123,8 @@ class Conversion {
   }
 }
 
+const noAnchor = 'no anchor (&) stands before this alias (*): a text that begins with * needs quotes';
+const withinItself = 'an alias (*) stands within what it stands for';
 const tooMany = `the aliases stand for more than ${String(MOST_ALIASED)} values`;
 export const tooDeep = `mappings and lists are nested more than ${String(DEEPEST)} levels deep`;
 

@@ -165,6 +165,17 @@ describe('documents that are refused before they cost anything', () => {
     expect((await errorsOf(']\n'.repeat(1_000_000))).length).toBeLessThan(110);
   });
 
+  it.each(['[],\n', '- a\n', '"" ', '&a '])('four million characters of %j', async (text) => {
+    const { errors } = await loadText(text.repeat(4_000_000 / text.length));
+    expect(errors.length).toBeGreaterThan(0);
+    expect(errors.length).toBeLessThan(110);
+  });
+
+  it('more merges and errors than a call has arguments', async () => {
+    expect(await errorsOf(`<<: [${'{},'.repeat(200_000)}]`)).toHaveLength(2);
+    expect(await errorsOf('%x\n'.repeat(200_000))).toHaveLength(200_000);
+  });
+
   it('a hundred thousand keys, all of them unknown', async () => {
     const started = performance.now();
     const errors = await errorsOf(

@@ -1,0 +1,259 @@
+import { blake2b } from '@noble/hashes/blake2.js';
+import { randomUUID } from 'node:crypto';
+import { NomadError } from './errors.ts';
+import { checkRules } from './rules.ts';
+import { Table, type Indexed, type Store } from './store.ts';
+
+export interface JobAcl {
+  readonly Namespace: string;
+  readonly JobID: string;
+  readonly Group: string;
+  readonly Task: string;
+}
+export interface Policy extends Indexed {
+  readonly Name: string;
+  readonly Description: string;
+  readonly Rules: string;
+  readonly JobACL: JobAcl | null;
+  readonly Hash: string;
+}
+export interface RoleLink {
+  readonly ID: string;
+  readonly Name: string;
+}
+export interface Token extends Indexed {
+  readonly AccessorID: string;
+  readonly SecretID: string;
+  readonly Name: string;
+  readonly Type: string;
+  readonly Policies: readonly string[] | null;
+  readonly Roles: readonly RoleLink[] | null;
+  readonly Global: boolean;
+  readonly Hash: string;
+  readonly CreateTime: string;
+  readonly ExpirationTime: string | null;
+  readonly ExpirationTTL: string;
+}
+export interface Role extends Indexed {
+  readonly ID: string;
+  readonly Name: string;
+  readonly Description: string;
+  readonly Policies: readonly { readonly Name: string }[];
+  readonly Hash: string;
+}
+
+const NAME = /^[a-zA-Z0-9-]{1,128}$/;
+const MINUTE = 60_000;
+/** token_min_expiration_ttl and token_max_expiration_ttl; milliseconds. */
+const TTL = { min: MINUTE, max: 24 * 60 * MINUTE };
+
+const bytes = (text: string): number => Buffer.byteLength(text);
+
+/** BLAKE2b-256 over the parts, base64, as Nomad hashes its objects. */
+function hashOf(parts: readonly unknown[]): string {
+  const hash = blake2b.create({ dkLen: 32 });
+  for (const part of parts) hash.update(new TextEncoder().encode(String(part)));
+  return Buffer.from(hash.digest()).toString('base64');
+}
+
+/** Nomad's ACL objects: what may be written, and what then reads back. */
+export class Acl {
+  readonly policies: Table<Policy>;
+  readonly tokens: Table<Token>;
+  readonly roles: Table<Role>;
+  readonly #now: () => number;
+
+  constructor(store: Store, now: () => number) {
+    this.#now = now;
+    this.policies = new Table<Policy>(store, 'ACLPolicy', (row) => ({ ACLPolicy: row }));
+    this.tokens = new Table<Token>(store, 'ACLToken', (row) => ({ ACLToken: { ...row, SecretID: '' } }));
+    this.roles = new Table<Role>(store, 'ACLRole', (row) => ({ ACLRole: row }));
+  }
+
+  /** A full replacement: what is omitted is cleared. An equal write takes a new index too. */
+  putPolicy(name: string, body: Partial<Policy>): void {
+    if (body.Name !== undefined && body.Name !== name)
+      throw new NomadError(400, 'ACL policy name does not match request path');
+    const Description = body.Description ?? '';
+    const Rules = body.Rules ?? '';
+    if (!NAME.test(name))
+      throw new NomadError(400, `policy 0 invalid: 1 error occurred:\n\t* invalid name '${name}'\n\n`);
+    if (bytes(Description) > 256)
+      throw new NomadError(400, 'policy 0 invalid: 1 error occurred:\n\t* description longer than 256\n\n');
+    checkRules(Rules);
+    const JobACL = jobAclOf(body.JobACL);
+    const association = JobACL === null ? [] : [JobACL.Namespace, JobACL.JobID, JobACL.Group, JobACL.Task];
+    this.policies.put(name, {
+      Name: name,
+      Description,
+      Rules,
+      JobACL,
+      Hash: hashOf([name, Description, Rules, ...association]),
+    });
+  }
+
+  /** Creates a token, or updates the one that the body names. */
+  putToken(body: Partial<Omit<Token, 'Roles'>> & { Roles?: readonly Partial<RoleLink>[] | null }): Token {
+    const AccessorID = body.AccessorID ?? '';
+    const existing = this.tokens.rows.get(AccessorID);
+    if (AccessorID !== '' && existing === undefined)
+      throw new NomadError(400, `token 0 invalid: cannot find token ${AccessorID}`);
+    const Name = body.Name ?? '';
+    const Type = body.Type ?? '';
+    const Policies = body.Policies ?? null;
+    const Roles = this.#resolve(body.Roles ?? null);
+    if (bytes(Name) > 256) throw invalidToken('token name too long');
+    if (Type !== 'client' && Type !== 'management') throw invalidToken('token type must be client or management');
+    if (Type === 'client' && !Policies?.length && !Roles?.length)
+      throw invalidToken('client token missing policies or roles');
+    if (Type === 'management' && (Policies?.length || Roles?.length)) {
+      throw invalidToken('management token cannot be associated with policies or roles');
+    }
+    const Global = body.Global ?? false;
+    const Hash = hashOf([
+      Name,
+      Type,
+      ...(Policies ?? []),
+      Global ? 'global' : 'local',
+      ...(Roles ?? []).map((r) => r.ID),
+    ]);
+    const changed = { Name, Type, Policies, Roles, Hash };
+    return existing === undefined ? this.#create(changed, Global, body) : this.#update(existing, changed, Global, body);
+  }
+
+  #create(
+    fields: Pick<Token, 'Name' | 'Type' | 'Policies' | 'Roles' | 'Hash'>,
+    Global: boolean,
+    body: Partial<Omit<Token, 'Roles'>>,
+  ): Token {
+    const ttl = durationOf(body.ExpirationTTL);
+    if (ttl !== 0 && ttl < TTL.min) throw invalidToken('expiration time cannot be less than 1m0s in the future');
+    if (ttl > TTL.max) throw invalidToken('expiration time cannot be more than 24h0m0s in the future');
+    const now = this.#now();
+    const AccessorID = randomUUID();
+    return this.tokens.put(AccessorID, {
+      AccessorID,
+      SecretID: randomUUID(),
+      ...fields,
+      Global,
+      CreateTime: new Date(now).toISOString(),
+      ExpirationTime: ttl === 0 ? null : new Date(now + ttl).toISOString(),
+      ExpirationTTL: ttl === 0 ? '' : goDuration(ttl),
+    });
+  }
+
+  /** Keeps the secret and the creation time; everything else is what the body says, an omitted expiration included. */
+  #update(
+    existing: Token,
+    fields: Pick<Token, 'Name' | 'Type' | 'Policies' | 'Roles' | 'Hash'>,
+    Global: boolean,
+    body: Partial<Omit<Token, 'Roles'>>,
+  ): Token {
+    if (Global !== existing.Global) throw invalidToken('cannot toggle global mode');
+    const expiration = body.ExpirationTime ?? null;
+    if (expiration !== null && Date.parse(expiration) !== Date.parse(existing.ExpirationTime ?? ''))
+      throw invalidToken('cannot update expiration time');
+    const { CreateIndex: _c, ModifyIndex: _m, ...kept } = existing;
+    return this.tokens.put(existing.AccessorID, {
+      ...kept,
+      ...fields,
+      ExpirationTime: expiration,
+      ExpirationTTL: expiration === null ? '' : existing.ExpirationTTL,
+    });
+  }
+
+  #resolve(links: readonly Partial<RoleLink>[] | null): RoleLink[] | null {
+    if (links === null || links.length === 0) return null;
+    const found = links.map(({ ID, Name }) => {
+      const role = [...this.roles.rows.values()].find((r) => (ID ? r.ID === ID : r.Name === Name));
+      if (role === undefined) throw new NomadError(400, `cannot find role ${ID ?? Name ?? ''}`);
+      return { ID: role.ID, Name: role.Name };
+    });
+    return [...new Map(found.map((link) => [link.ID, link])).values()];
+  }
+
+  putRole(body: Partial<Role>): Role {
+    const Name = body.Name ?? '';
+    if (!NAME.test(Name))
+      throw new NomadError(400, `role 0 invalid: 1 error occurred:\n\t* invalid name '${Name}'\n\n`);
+    const taken = [...this.roles.rows.values()].find((r) => r.Name === Name);
+    const ID = body.ID ?? '';
+    if (ID !== '' && !this.roles.rows.has(ID)) throw new NomadError(400, `cannot find role ${ID}`);
+    if (taken !== undefined && taken.ID !== ID) throw new NomadError(400, `role with name ${Name} already exists`);
+    const Policies = (body.Policies ?? []).map((p) => ({ Name: p.Name }));
+    if (Policies.length === 0)
+      throw new NomadError(400, 'role 0 invalid: 1 error occurred:\n\t* at least one policy should be specified\n\n');
+    const missing = Policies.find((p) => !this.policies.rows.has(p.Name));
+    if (missing !== undefined) throw new NomadError(400, `cannot find policy ${missing.Name}`);
+    const Description = body.Description ?? '';
+    const id = ID === '' ? randomUUID() : ID;
+    return this.roles.put(id, {
+      ID: id,
+      Name,
+      Description,
+      Policies,
+      Hash: hashOf([Name, Description, ...Policies.map((p) => p.Name)]),
+    });
+  }
+
+  /** The first management token. */
+  bootstrap(SecretID: string): Token {
+    const AccessorID = randomUUID();
+    return this.tokens.put(AccessorID, {
+      AccessorID,
+      SecretID,
+      Name: 'Bootstrap Token',
+      Type: 'management',
+      Policies: null,
+      Roles: null,
+      Global: true,
+      Hash: hashOf(['Bootstrap Token', 'management', 'global']),
+      CreateTime: new Date(this.#now()).toISOString(),
+      ExpirationTime: null,
+      ExpirationTTL: '',
+    });
+  }
+
+  isExpired(token: Token): boolean {
+    return token.ExpirationTime !== null && Date.parse(token.ExpirationTime) <= this.#now();
+  }
+}
+
+function invalidToken(why: string): NomadError {
+  return new NomadError(400, `token 0 invalid: 1 error occurred:\n\t* ${why}\n\n`);
+}
+
+function jobAclOf(body: Partial<JobAcl> | null | undefined): JobAcl | null {
+  if (body === null || body === undefined) return null;
+  const { Namespace = '', JobID = '', Group = '', Task = '' } = body;
+  const wrong =
+    JobID !== '' && Namespace === ''
+      ? 'namespace'
+      : Group !== '' && JobID === ''
+        ? 'job'
+        : Task !== '' && Group === ''
+          ? 'group'
+          : undefined;
+  if (wrong !== undefined)
+    throw new NomadError(400, `policy 0 invalid: 1 error occurred:\n\t* job_acl.${wrong} is missing\n\n`);
+  return { Namespace, JobID, Group, Task };
+}
+
+/** @returns milliseconds. Nomad takes nanoseconds as a number, and Go durations. */
+function durationOf(value: string | number | undefined): number {
+  if (value === undefined || value === '') return 0;
+  if (typeof value === 'number') return value / 1e6;
+  const units = { h: 60 * MINUTE, m: MINUTE, s: 1000, ms: 1 };
+  let total = 0;
+  for (const [, amount, unit] of value.matchAll(/([0-9.]+)(ms|h|m|s)/g))
+    total += Number(amount) * units[unit as keyof typeof units];
+  return total;
+}
+
+function goDuration(milliseconds: number): string {
+  const seconds = Math.round(milliseconds / 1000);
+  return `${String(Math.floor(seconds / 3600))}h${String(Math.floor((seconds % 3600) / 60))}m${String(seconds % 60)}s`.replace(
+    /^0h(0m)?/,
+    '',
+  );
+}

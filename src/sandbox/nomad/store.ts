@@ -1,0 +1,83 @@
+/** Numbered changes, as Raft gives them to Nomad's state store: every write takes the next index. */
+
+export interface Indexed {
+  CreateIndex: number;
+  ModifyIndex: number;
+}
+
+export interface StoreEvent {
+  readonly Topic: string;
+  readonly Type: string;
+  readonly Key: string;
+  readonly Index: number;
+  readonly Payload: unknown;
+}
+
+/** How many events a late subscriber still gets (event_buffer_size). */
+const BUFFER = 100;
+
+export class Store {
+  index = 10;
+  readonly events: StoreEvent[] = [];
+  readonly #listeners = new Set<() => void>();
+
+  /** Takes the next index and tells everybody who waits. */
+  change(event: Omit<StoreEvent, 'Index'>): void {
+    this.events.push({ ...event, Index: this.index });
+    if (this.events.length > BUFFER) this.events.shift();
+    for (const listener of [...this.#listeners]) listener();
+  }
+
+  next(): number {
+    return ++this.index;
+  }
+
+  listen(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** Objects of one type by their key. Remembers the index of its last change: what blocking queries wait for. */
+export class Table<T extends Indexed> {
+  readonly rows = new Map<string, T>();
+  lastIndex: number;
+  readonly #store: Store;
+  readonly #topic: string;
+  readonly #payload: (row: T) => unknown;
+
+  constructor(store: Store, topic: string, payload: (row: T) => unknown) {
+    this.#store = store;
+    this.#topic = topic;
+    this.#payload = payload;
+    this.lastIndex = store.index;
+  }
+
+  put(key: string, row: Omit<T, keyof Indexed>): T {
+    const index = this.#store.next();
+    const written = { ...row, CreateIndex: this.rows.get(key)?.CreateIndex ?? index, ModifyIndex: index } as T;
+    this.rows.set(key, written);
+    this.#changed(key, `${this.#topic}Upserted`, written, index);
+    return written;
+  }
+
+  delete(key: string): void {
+    const row = this.rows.get(key);
+    if (row === undefined) return;
+    this.rows.delete(key);
+    this.#changed(key, `${this.#topic}Deleted`, row, this.#store.next());
+  }
+
+  /** In the order of their keys, as Nomad's radix tree iterates. */
+  sorted(prefix = ''): T[] {
+    return [...this.rows.entries()]
+      .filter(([key]) => key.startsWith(prefix))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([, row]) => row);
+  }
+
+  #changed(key: string, type: string, row: T, index: number): void {
+    this.lastIndex = index;
+    this.#store.change({ Topic: this.#topic, Type: type, Key: key, Payload: this.#payload(row) });
+  }
+}

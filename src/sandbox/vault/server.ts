@@ -1,0 +1,350 @@
+import { randomBytes, randomUUID } from 'node:crypto';
+import type { Reply, Request } from '../http.ts';
+import { allows, type Capability, type Identity } from './access.ts';
+import { denied, invalid, missing, VaultError } from './errors.ts';
+import { JwtAuth } from './jwt-auth.ts';
+import { text, type Fields } from './values.ts';
+
+interface Mount {
+  readonly type: string;
+  readonly accessor: string;
+  readonly uuid: string;
+  readonly options: unknown;
+  readonly description: string;
+  readonly jwt: JwtAuth;
+}
+
+interface Token {
+  readonly id: string;
+  readonly policies: readonly string[];
+  readonly identity?: Identity;
+  /** Mount that it was made by, and that takes it along when it is disabled. */
+  readonly mount?: string;
+}
+
+/** What one namespace holds. */
+interface Tree {
+  readonly mounts: Map<string, Mount>;
+  readonly policies: Map<string, string>;
+  /** Of the KV engine at `secret/`: path → newest data. */
+  readonly secrets: Map<string, unknown>;
+}
+
+const BUILT_IN = ['default', 'root'];
+const DEFAULT_POLICY =
+  'path "auth/token/lookup-self" {\n    capabilities = ["read"]\n}\n\npath "auth/token/renew-self" {\n    capabilities = ["update"]\n}\n\npath "auth/token/revoke-self" {\n    capabilities = ["update"]\n}\n';
+
+type Handler = (tree: Tree, request: Request, match: RegExpExecArray) => unknown;
+
+interface Route {
+  readonly verb: Capability | 'write';
+  readonly path: RegExp;
+  readonly open?: boolean;
+  readonly handle: Handler;
+}
+
+/** The part of Vault's API that the product uses, over memory. Namespaces are trees of their own. */
+export class VaultSandbox {
+  readonly #trees = new Map<string, Tree>([['', newTree()]]);
+  readonly #tokens = new Map<string, Token>();
+  readonly #routes: readonly Route[] = this.#makeRoutes();
+  #sealed = false;
+
+  constructor(rootToken: string) {
+    this.#tokens.set(rootToken, { id: rootToken, policies: ['root'] });
+  }
+
+  seal(): void {
+    this.#sealed = true;
+  }
+
+  unseal(): void {
+    this.#sealed = false;
+  }
+
+  /** Makes an Enterprise namespace. */
+  createNamespace(name: string): void {
+    this.#trees.set(name, newTree());
+  }
+
+  /** Everything of a namespace, for tests. */
+  snapshot(namespace = ''): unknown {
+    const tree = this.#tree(namespace);
+    const mounts = [...tree.mounts].map(([path, m]) => [
+      path,
+      { type: m.type, accessor: m.accessor, config: m.jwt.config, roles: Object.fromEntries(m.jwt.roles) },
+    ]);
+    return {
+      mounts: Object.fromEntries(mounts) as unknown,
+      policies: Object.fromEntries(tree.policies),
+      secrets: Object.fromEntries(tree.secrets),
+    };
+  }
+
+  async handle(request: Request): Promise<Reply> {
+    try {
+      return { status: 200, ...(await this.#answer(request)) };
+    } catch (error) {
+      if (error instanceof VaultError) return { status: error.status, body: { errors: error.errors } };
+      throw error;
+    }
+  }
+
+  async #answer(request: Request): Promise<Partial<Reply>> {
+    const path = request.path.replace(/^\/v1\//, '').replace(/\/$/, '');
+    if (path === 'sys/health' || path === 'sys/seal-status')
+      return {
+        status: this.#sealed ? 503 : 200,
+        body: { initialized: true, sealed: this.#sealed, standby: false, version: '1.21.1' },
+      };
+    if (this.#sealed) throw new VaultError(503, ['Vault is sealed']);
+    const tree = this.#tree((request.headers['x-vault-namespace'] ?? '').replace(/\/$/, ''));
+    const verb = verbOf(request);
+    const route = this.#routes.find((r) => r.verb === verb && r.path.test(path));
+    if (route?.open !== true) this.#authorise(tree, request, path, verb);
+    if (route === undefined) throw new VaultError(404, [`no handler for route "${path}". route entry not found.`]);
+    const answer = await route.handle(tree, request, route.path.exec(path) as RegExpExecArray);
+    if (answer === undefined) return { status: 204 };
+    const envelope = {
+      request_id: randomUUID(),
+      lease_id: '',
+      renewable: false,
+      lease_duration: 0,
+      wrap_info: null,
+      warnings: null,
+    };
+    return {
+      body: isAuth(answer) ? { ...envelope, data: null, ...answer } : { ...envelope, data: answer, auth: null },
+    };
+  }
+
+  #tree(namespace: string): Tree {
+    const tree = this.#trees.get(namespace);
+    if (tree === undefined) throw new VaultError(404, [`no handler for route "${namespace}". route entry not found.`]);
+    return tree;
+  }
+
+  #caller(request: Request): Token | undefined {
+    return this.#tokens.get(
+      request.headers['x-vault-token'] ?? request.headers['authorization']?.replace(/^Bearer /, '') ?? '',
+    );
+  }
+
+  #authorise(tree: Tree, request: Request, path: string, verb: Route['verb']): void {
+    const caller = this.#caller(request);
+    if (caller === undefined) throw new VaultError(403, ['permission denied']);
+    if (caller.policies.includes('root')) return;
+    const policies = caller.policies.map((name) => tree.policies.get(name) ?? '');
+    const wanted: Capability[] = verb === 'write' ? ['create', 'update'] : [verb];
+    if (!wanted.some((capability) => allows(policies, path, capability, caller.identity))) throw denied();
+  }
+
+  #makeRoutes(): Route[] {
+    const route = (verb: Route['verb'], path: RegExp, handle: Handler, open = false): Route => ({
+      verb,
+      path,
+      handle,
+      open,
+    });
+    return [
+      route('read', /^sys\/auth$/, ({ mounts }) =>
+        Object.fromEntries([...mounts].map(([path, mount]) => [`${path}/`, describe(mount)])),
+      ),
+      route('read', /^sys\/auth\/(.+)$/, ({ mounts }, _r, [, path = '']) => {
+        const mount = mounts.get(path);
+        if (mount === undefined) throw invalid(`No auth engine at ${path}/`);
+        return describe(mount);
+      }),
+      route('write', /^sys\/auth\/(.+)$/, ({ mounts }, r, [, path = '']) => {
+        const body = bodyOf(r);
+        if (mounts.has(path)) throw invalid(`path is already in use at ${path}/`);
+        mounts.set(
+          path,
+          newMount(text(body['type']), 'options' in body ? body['options'] : {}, text(body['description'])),
+        );
+      }),
+      route('delete', /^sys\/auth\/(.+)$/, ({ mounts }, _r, [, path = '']) => {
+        mounts.delete(path);
+        for (const token of [...this.#tokens.values()]) if (token.mount === path) this.#tokens.delete(token.id);
+      }),
+      route('list', /^sys\/leases\/lookup\/auth\/(.+)\/login$/, (_t, _r, [, path = '']) => {
+        const leases = [...this.#tokens.values()].filter((token) => token.mount === path);
+        if (leases.length === 0) throw missing();
+        return { keys: leases.map((_token, i) => `h${String(i)}`) };
+      }),
+      route('read', /^auth\/token\/lookup-self$/, (_t, r) => {
+        const caller = this.#caller(r);
+        return {
+          id: caller?.id,
+          policies: caller?.policies,
+          ttl: 0,
+          renewable: false,
+          path: 'auth/token/root',
+          type: 'service',
+        };
+      }),
+      route('write', /^auth\/token\/revoke-self$/, (_t, r) => void this.#tokens.delete(this.#caller(r)?.id ?? '')),
+      route('write', /^auth\/token\/create$/, (_t, r) => {
+        const body = bodyOf(r);
+        const token: Token = {
+          id: `hvs.${randomBytes(18).toString('base64url')}`,
+          policies: Array.isArray(body['policies']) ? body['policies'].map(String) : ['root'],
+        };
+        this.#tokens.set(token.id, token);
+        return { auth: { client_token: token.id, policies: token.policies } };
+      }),
+      route('read', /^auth\/(.+)\/config$/, (tree, _r, [, path = '']) => {
+        const { config } = jwtAt(tree, path);
+        if (config === undefined) throw missing();
+        return config;
+      }),
+      route('write', /^auth\/(.+)\/config$/, async (tree, r, [, path = '']) => {
+        await jwtAt(tree, path).writeConfig(bodyOf(r));
+      }),
+      route('list', /^auth\/(.+)\/role$/, (tree, _r, [, path = '']) => {
+        const keys = [...jwtAt(tree, path).roles.keys()].sort();
+        if (keys.length === 0) throw missing();
+        return { keys };
+      }),
+      route('read', /^auth\/(.+)\/role\/([^/]+)$/, (tree, _r, [, path = '', role = '']) =>
+        jwtAt(tree, path).role(role.toLowerCase()),
+      ),
+      route('write', /^auth\/(.+)\/role\/([^/]+)$/, (tree, r, [, path = '', role = '']) => {
+        jwtAt(tree, path).writeRole(role.toLowerCase(), bodyOf(r));
+      }),
+      route(
+        'delete',
+        /^auth\/(.+)\/role\/([^/]+)$/,
+        (tree, _r, [, path = '', role = '']) => void jwtAt(tree, path).roles.delete(role.toLowerCase()),
+      ),
+      route('write', /^auth\/(.+)\/login$/, (tree, r, [, path = '']) => this.#login(tree, path, bodyOf(r)), true),
+      route('list', /^sys\/policies\/acl$/, ({ policies }) => ({ keys: [...policies.keys(), 'root'].sort() })),
+      route('read', /^sys\/policies\/acl\/(.+)$/, ({ policies }, _r, [, name = '']) => {
+        const policy = policies.get(name.toLowerCase());
+        if (name === 'root') return { name, policy: '' };
+        if (policy === undefined) throw missing();
+        return { name: name.toLowerCase(), policy };
+      }),
+      route('write', /^sys\/policies\/acl\/(.+)$/, ({ policies }, r, [, name = '']) => {
+        if (name === 'root') throw invalid(`cannot update "${name}" policy`);
+        policies.set(name.toLowerCase(), policyText(text(bodyOf(r)['policy'])));
+      }),
+      route('delete', /^sys\/policies\/acl\/(.+)$/, ({ policies }, _r, [, name = '']) => {
+        if (BUILT_IN.includes(name)) throw invalid(`cannot delete "${name}" policy`);
+        policies.delete(name.toLowerCase());
+      }),
+      route('read', /^sys\/mounts$/, () => ({ 'secret/': { type: 'kv', options: { version: '2' } } })),
+      route('read', /^secret\/data\/(.+)$/, ({ secrets }, _r, [, path = '']) => {
+        if (!secrets.has(path)) throw missing();
+        return { data: secrets.get(path), metadata: { version: 1, destroyed: false } };
+      }),
+      route('write', /^secret\/data\/(.+)$/, ({ secrets }, r, [, path = '']) => {
+        secrets.set(path, bodyOf(r)['data']);
+        return { version: 1 };
+      }),
+      route(
+        'delete',
+        /^secret\/(?:data|metadata)\/(.+)$/,
+        ({ secrets }, _r, [, path = '']) => void secrets.delete(path),
+      ),
+      route('list', /^secret\/metadata(?:\/(.*))?$/, ({ secrets }, _r, [, path = '']) => ({
+        keys: childrenOf([...secrets.keys()], path),
+      })),
+    ];
+  }
+
+  async #login(tree: Tree, path: string, body: Fields): Promise<unknown> {
+    const mount = tree.mounts.get(path);
+    if (mount === undefined) throw denied();
+    const { metadata, role } = await mount.jwt.login(body);
+    const policies = ['default', ...((role['token_policies'] as string[] | undefined) ?? [])];
+    const token: Token = {
+      id: `hvs.${randomBytes(18).toString('base64url')}`,
+      policies,
+      identity: { accessor: mount.accessor, metadata },
+      mount: path,
+    };
+    this.#tokens.set(token.id, token);
+    return {
+      auth: {
+        client_token: token.id,
+        accessor: randomBytes(12).toString('base64url'),
+        policies,
+        metadata,
+        lease_duration: 1800,
+        renewable: true,
+      },
+    };
+  }
+}
+
+function verbOf(request: Request): Route['verb'] {
+  if (request.method === 'LIST' || (request.method === 'GET' && /^(true|1)$/.test(request.query.get('list') ?? '')))
+    return 'list';
+  if (request.method === 'GET') return 'read';
+  return request.method === 'DELETE' ? 'delete' : 'write';
+}
+
+function isAuth(answer: unknown): answer is { auth: unknown } {
+  return typeof answer === 'object' && answer !== null && 'auth' in answer && Object.keys(answer).length === 1;
+}
+
+function bodyOf(request: Request): Fields {
+  return typeof request.body === 'object' && request.body !== null ? (request.body as Fields) : {};
+}
+
+function newTree(): Tree {
+  const token = newMount('token', null, 'token based credentials');
+  return { mounts: new Map([['token', token]]), policies: new Map([['default', DEFAULT_POLICY]]), secrets: new Map() };
+}
+
+/** Every mount gets an accessor of its own, a new one each time it is enabled. */
+export function newMount(type: string, options: unknown, description: string): Mount {
+  return {
+    type,
+    accessor: `auth_${type}_${randomBytes(4).toString('hex')}`,
+    uuid: randomUUID(),
+    options,
+    description,
+    jwt: new JwtAuth(),
+  };
+}
+
+function describe({ type, accessor, uuid, options, description }: Mount): unknown {
+  return {
+    accessor,
+    config: { default_lease_ttl: 0, force_no_cache: false, max_lease_ttl: 0, token_type: 'default-service' },
+    deprecation_status: 'supported',
+    description,
+    external_entropy_access: false,
+    local: false,
+    options,
+    plugin_version: '',
+    running_plugin_version: 'v0.25.0+builtin',
+    running_sha256: '',
+    seal_wrap: false,
+    type,
+    uuid,
+  };
+}
+
+function jwtAt(tree: Tree, path: string): JwtAuth {
+  const mount = tree.mounts.get(path);
+  if (mount?.type !== 'jwt') throw new VaultError(404, [`no handler for route "auth/${path}". route entry not found.`]);
+  return mount.jwt;
+}
+
+/** What happens to be valid base64 is decoded. */
+function policyText(policy: string): string {
+  if (policy === '') throw invalid("'policy' parameter not supplied or empty");
+  const isBase64 = policy.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(policy);
+  return isBase64 ? Buffer.from(policy, 'base64').toString('utf8') : policy;
+}
+
+function childrenOf(paths: readonly string[], folder: string): string[] {
+  const prefix = folder === '' ? '' : `${folder}/`;
+  const below = paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
+  const keys = new Set(below.map((path) => (path.includes('/') ? `${path.split('/')[0] ?? ''}/` : path)));
+  if (keys.size === 0) throw missing();
+  return [...keys].sort();
+}
