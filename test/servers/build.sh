@@ -4,7 +4,7 @@
 #   test/servers/build.sh [--find] [nomad|vault|etcd|kube-apiserver|kubectl]...
 #
 # A server is, in this order: what NOMAD_BIN (VAULT_BIN, ETCD_BIN, KUBE_APISERVER_BIN, KUBECTL_BIN) names; the one in the
-# cache; one on PATH of exactly the pinned version; else built from the Go module proxy into the cache. `--find` does not build.
+# cache; one on PATH of exactly the pinned version; else built, as a Go module, into the cache. `--find` does not build.
 # The pinned version is the one that the wrapper module's go.mod requires.
 set -euo pipefail
 

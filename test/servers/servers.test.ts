@@ -33,7 +33,7 @@ job "long" {
       driver = "raw_exec"
       config {
         command = "/bin/sh"
-        args    = ["-c", "echo $$$$ >$NOMAD_ALLOC_DIR/pid; exec sleep 3600"]
+        args    = ["-c", "echo $$ >$NOMAD_ALLOC_DIR/pid; exec sleep 3600"]
       }
     }
   }

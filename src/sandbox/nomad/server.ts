@@ -25,11 +25,9 @@ export class NomadSandbox {
   readonly store = new Store();
   readonly acl: Acl;
   readonly keyring = new Keyring();
-  readonly #now: () => number;
   readonly #routes: readonly Route[];
 
   constructor(now: () => number) {
-    this.#now = now;
     this.acl = new Acl(this.store, now);
     this.#routes = this.#makeRoutes();
   }
@@ -178,7 +176,7 @@ export class NomadSandbox {
     return more ? { ...reply, headers: { ...reply.headers, 'x-nomad-nexttoken': String(from + perPage) } } : reply;
   }
 
-  #changedSince(table: Table<Indexed>, index: number, wait: number): Promise<void> {
+  #changedSince(table: { readonly lastIndex: number }, index: number, wait: number): Promise<void> {
     if (table.lastIndex > index) return Promise.resolve();
     return new Promise((done) => {
       const finish = (): void => {

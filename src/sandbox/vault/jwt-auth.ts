@@ -101,7 +101,7 @@ export class JwtAuth {
     const before =
       this.roles.get(name) ??
       Object.fromEntries(Object.entries(ROLE_FIELDS).map(([field, { unset }]) => [field, unset]));
-    const role = { ...before, ...RESET };
+    const role: Record<string, unknown> = { ...before, ...RESET };
     for (const [field, { read }] of Object.entries(ROLE_FIELDS)) {
       if (body[field] !== undefined) role[field] = read(body[field]);
     }
