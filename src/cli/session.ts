@@ -102,7 +102,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       pathName: pathNameIn(places.base),
       inScope,
     };
-    return { world, places, close: async () => void (await Promise.all([opened.close(), lock?.release()])) };
+    return {
+      world,
+      places,
+      close: async () => {
+        await Promise.all([opened.close(), lock?.release()]);
+      },
+    };
   } catch (error) {
     await lock?.release();
     throw error;
@@ -149,7 +155,9 @@ async function open(
   }
   return {
     io: { nomad: (name) => opened(nomads, 'NomadCluster', name), vault: (name) => opened(vaults, 'VaultServer', name) },
-    close: async () => void (await Promise.all([...nomads.values(), ...vaults.values()].map((c) => c.close()))),
+    close: async () => {
+      await Promise.all([...nomads.values(), ...vaults.values()].map((c) => c.close()));
+    },
   };
 }
 

@@ -264,7 +264,8 @@ export function deletionOrder(world: World, steps: readonly PlannedStep[]): Obje
   const ordered: ObjectType[] = [];
   const visit = (type: ObjectType): void => {
     if (ordered.includes(type)) return;
-    if (!type.partOf) types.filter((other) => other.after.includes(type.name) && !other.partOf).forEach(visit);
+    if (!type.partOf)
+      types.filter((other) => other.after.includes(type.name) && other.partOf === undefined).forEach(visit);
     ordered.push(type);
   };
   types.filter((type) => !type.partOf).forEach(visit);

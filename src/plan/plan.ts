@@ -73,7 +73,7 @@ function maker(
   parts: { desired?: Desired; owned?: Owned },
   dependsOn: readonly ObjectKey[],
 ): Make {
-  return (action, reason, changes = [], message = '', live = undefined) => ({
+  return (action, reason, changes = [], message = '', live) => ({
     step: { action, ...resource, object: keyText(key), changes, reason, message },
     key,
     ...parts,

@@ -80,7 +80,6 @@ function show(value: Value): string {
 
 /** A live object's text may carry escape sequences that a terminal would obey. */
 export function printable(text: string): string {
-  // eslint-disable-next-line no-control-regex
   return text.replace(
     /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g,
     (c) => `\\x${c.charCodeAt(0).toString(16).padStart(2, '0')}`,

@@ -32,3 +32,9 @@ export function canonical(value: Value): string {
   const entries = Object.entries(value as Record<string, Value>).sort(([a], [b]) => (a < b ? -1 : 1));
   return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join(',')}}`;
 }
+
+/** A field that is a string by its kind's own making; anything else becomes empty. */
+export function stringIn(fields: Fields | undefined, path: string): string {
+  const value = fields?.[path];
+  return typeof value === 'string' ? value : '';
+}

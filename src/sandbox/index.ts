@@ -78,6 +78,8 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
   return Object.assign(hooks, {
     nomad: { address: nomadServer.address, token: nomadToken, accessorId: AccessorID, server: nomad },
     vault: { address: vaultServer.address, token: vaultToken, server: vault },
-    close: async () => void (await Promise.all([nomadServer.close(), vaultServer.close()])),
+    close: async () => {
+      await Promise.all([nomadServer.close(), vaultServer.close()]);
+    },
   });
 }

@@ -34,7 +34,13 @@ export const implementations: readonly {
     skip: !requireServers('nomad', 'vault'),
     start: async () => {
       const [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
-      return { nomad, vault, stop: async () => void (await Promise.all([nomad.stop(), vault.stop()])) };
+      return {
+        nomad,
+        vault,
+        stop: async () => {
+          await Promise.all([nomad.stop(), vault.stop()]);
+        },
+      };
     },
   },
 ];

@@ -84,19 +84,19 @@ export class CrashRig {
   /** Runs an apply that is killed with SIGKILL at a boundary. @returns whether it came that far. */
   async killAt(index: number, phase: Boundary['phase']): Promise<boolean> {
     this.#counter.requests = 0;
-    let killed = false;
+    const at = { killed: false };
     const { child, outcome } = this.workspace.start(['apply', '-f', 'manifests', '-y']);
     this.#hook = (boundary) => {
-      if (killed) return 'cut';
+      if (at.killed) return 'cut';
       if (boundary.index !== index || boundary.phase !== phase) return 'pass';
-      killed = true;
+      at.killed = true;
       child.kill('SIGKILL');
       return 'cut';
     };
     const { signal } = await outcome;
     this.#hook = () => 'pass';
-    if (killed) expect(signal).toBe('SIGKILL');
-    return killed;
+    if (at.killed) expect(signal).toBe('SIGKILL');
+    return at.killed;
   }
 
   /** Runs an apply of which one request is carried out, but its reply never comes. It must get over that by itself. */

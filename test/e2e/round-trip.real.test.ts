@@ -246,7 +246,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     await nothingToDo();
     const { body: policy } = await liveNomad.request<Record<string, unknown>>('GET', '/v1/acl/policy/readonly');
     expect(policy).toMatchObject({ Rules: 'namespace "default" {\n  policy = "read"\n}\n', JobACL: { JobID: 'web' } });
-    expect(await liveVault.data('auth/jwt-nomad/role/tasks')).toEqual(before[1]);
+    expect(withoutNulls(await liveVault.data('auth/jwt-nomad/role/tasks'))).toEqual(withoutNulls(before[1]));
   }, 600_000);
 
   it('a changed token keeps its expiration', async () => {
@@ -356,7 +356,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     await workspace.apply();
     const state = join(workspace.manifests, '.nomad-access.state.json');
     const fs = await import('node:fs');
-    fs.writeFileSync(state, fs.readFileSync(state, 'utf8').replace(/"expiresAt": \d+/, '"expiresAt": 1000'));
+    fs.writeFileSync(state, fs.readFileSync(state, 'utf8').replace(/"expiresAt":\d+/, '"expiresAt":1000'));
     const whole = await token();
     await liveNomad.request('DELETE', `/v1/acl/token/${String(whole['AccessorID'])}`);
     const plan = await workspace.plan();
@@ -365,3 +365,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     expect(await liveNomad.tokens()).toHaveLength(1);
   });
 });
+
+/** What was never set reads back as null, what was cleared as an empty list: both mean the same to Vault. */
+function withoutNulls(role: unknown): unknown {
+  return Object.fromEntries(Object.entries(role as object).map(([field, value]) => [field, value ?? []]));
+}

@@ -3,7 +3,7 @@ import type { ObjectType, ReadRequest } from '../../contract/kind.ts';
 import type { Io, NomadApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
-import { settled, type Fields } from '../../plan/value.ts';
+import { settled, stringIn, type Fields } from '../../plan/value.ts';
 
 /** How the fields of a policy are compared. */
 export const policyFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -120,7 +120,7 @@ async function write(io: Io, key: { connection: string; name: string }, fields: 
 
 function jobAclOf(fields: Fields): JobAcl | undefined {
   if (fields['jobAcl.namespace'] === '') return undefined;
-  const text = (field: string): string => String(fields[`jobAcl.${field}`]);
+  const text = (field: string): string => stringIn(fields, `jobAcl.${field}`);
   return { Namespace: text('namespace'), JobID: text('jobId'), Group: text('group'), Task: text('task') };
 }
 

@@ -2,7 +2,7 @@ import { isAbsolute, join } from 'node:path';
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../../plan/step.ts';
-import { Deferred, type Fields } from '../../plan/value.ts';
+import { Deferred, stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markedName, markerOf, ownerId } from './marker.ts';
@@ -146,7 +146,7 @@ function verdict(
 ): Pick<Desired, 'verdict' | 'keeps'> {
   if (match.is === 'conflict') {
     const message =
-      `token ${match.live.id ?? ''} carries the marker of this resource (${String(match.live.fields['name'])}), but the inventory ` +
+      `token ${match.live.id ?? ''} carries the marker of this resource (${stringIn(match.live.fields, 'name')}), but the inventory ` +
       'does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
     return { verdict: { action: 'refuse', reason: 'Conflict', message } };
   }

@@ -1,6 +1,6 @@
 import { fingerprint } from '../../plan/diff.ts';
 import type { Live, ObjectKey, Owned } from '../../plan/step.ts';
-import type { Fields } from '../../plan/value.ts';
+import { stringIn, type Fields } from '../../plan/value.ts';
 import { markedName, markerOf } from './marker.ts';
 import { tokenFieldRules } from './token.ts';
 
@@ -74,7 +74,7 @@ function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Candidate
   const known = new Set(owned.map((o) => o.id));
   return marked
     .filter((live) => !known.has(live.id))
-    .map((live) => ({ live, sequence: markerOf(String(live.fields['name']))?.sequence ?? 0 }))
+    .map((live) => ({ live, sequence: markerOf(stringIn(live.fields, 'name'))?.sequence ?? 0 }))
     .sort((a, b) => b.sequence - a.sequence);
 }
 

@@ -4,7 +4,7 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
-import type { Fields } from '../../plan/value.ts';
+import { stringIn, type Fields } from '../../plan/value.ts';
 import { secretOf } from './token.ts';
 
 /** The content is never a field: what is compared is whose SecretID the file holds. */
@@ -81,8 +81,8 @@ async function holder(
 }
 
 async function write(io: Io, desired: SettledDesired): Promise<Live> {
-  const accessorId = String(desired.detail?.['accessorId']);
-  const api = io.nomad(String(desired.detail?.['nomadRef']));
+  const accessorId = stringIn(desired.detail, 'accessorId');
+  const api = io.nomad(stringIn(desired.detail, 'nomadRef'));
   const secret = io.secrets.take(accessorId) ?? (await secretOf(api, accessorId));
   if (secret === undefined) {
     throw new TargetError(

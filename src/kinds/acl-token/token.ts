@@ -3,7 +3,7 @@ import { TargetError } from '../../contract/errors.ts';
 import type { NomadApi } from '../../contract/target.ts';
 import { fingerprint, type FieldRule } from '../../plan/diff.ts';
 import { isUnreadable, type Live, type Owned, type Unreadable } from '../../plan/step.ts';
-import type { Fields } from '../../plan/value.ts';
+import { stringIn, type Fields } from '../../plan/value.ts';
 import { markerOf } from './marker.ts';
 
 /** How the fields of a token are compared. */
@@ -65,7 +65,7 @@ export const aclTokenObject: ObjectType = {
     const token = await io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
       ...writable(fields),
       Global: fields['global'],
-      ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${String(fields['expirationTtl'])}s` }),
+      ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${JSON.stringify(fields['expirationTtl'])}s` }),
     });
     io.secrets.put(token.AccessorID, token.SecretID);
     return liveToken(token, new Map());
@@ -90,7 +90,7 @@ export const aclTokenObject: ObjectType = {
 
   rules: tokenFieldRules,
   identify: (live) => live.id ?? '',
-  index: (live) => markerOf(String(live.fields['name']))?.owner,
+  index: (live) => markerOf(stringIn(live.fields, 'name'))?.owner,
   find: (owned, live) => (owned.id === undefined ? byMarkedName(owned, live) : live.get(owned.id)),
 
   remember: (live) => ({

@@ -65,5 +65,5 @@ export function keysToKeep(
 }
 
 export function seenKeys(value: Value | undefined): readonly SeenKey[] {
-  return Array.isArray(value) ? (value as unknown as readonly SeenKey[]) : [];
+  return Array.isArray(value) ? (value as unknown[] as SeenKey[]) : [];
 }

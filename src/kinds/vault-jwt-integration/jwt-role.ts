@@ -74,7 +74,7 @@ export function fieldsOfRole(role: RoleSpec): Fields {
 
 /** Vault keeps one value as it was given, a string or a list of one; both mean the same. */
 function claimValues(value: Value): Value {
-  const values = Array.isArray(value) ? value : [value];
+  const values: readonly Value[] = Array.isArray(value) ? (value as readonly Value[]) : [value];
   return values.length === 1 ? (values[0] ?? null) : [...values].sort();
 }
 

@@ -2,6 +2,7 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
+import { stringIn } from '../../plan/value.ts';
 import { readEach } from './read-each.ts';
 
 export const vaultPolicyRules: Readonly<Record<string, FieldRule>> = { rules: { compare: 'text' } };
@@ -31,7 +32,7 @@ export const vaultPolicyObject: ObjectType = {
 
 /** Always base64: Vault decodes whatever happens to be valid base64, so a plain text could be mistaken. */
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
-  const policy = Buffer.from(String(fields['rules'])).toString('base64');
+  const policy = Buffer.from(stringIn(fields, 'rules')).toString('base64');
   await io.vault(key.connection).write(path(key.name), { policy });
   return { fields };
 }

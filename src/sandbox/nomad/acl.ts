@@ -150,15 +150,17 @@ export class Acl {
     body: Partial<Omit<Token, 'Roles'>>,
   ): Token {
     if (Global !== existing.Global) throw invalidToken('cannot toggle global mode');
+    if (durationOf(body.ExpirationTTL) !== durationOf(existing.ExpirationTTL))
+      throw invalidToken('cannot update expiration TTL');
     const expiration = body.ExpirationTime ?? null;
-    if (expiration !== null && Date.parse(expiration) !== Date.parse(existing.ExpirationTime ?? ''))
+    if (expiration !== null && Date.parse(expiration) !== Date.parse(existing.ExpirationTime ?? '')) {
       throw invalidToken('cannot update expiration time');
+    }
     const { CreateIndex: _c, ModifyIndex: _m, ...kept } = existing;
     return this.tokens.put(existing.AccessorID, {
       ...kept,
       ...fields,
       ExpirationTime: expiration,
-      ExpirationTTL: expiration === null ? '' : existing.ExpirationTTL,
     });
   }
 

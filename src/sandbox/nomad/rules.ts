@@ -1,8 +1,8 @@
 import { NomadError } from './errors.ts';
 
 /**
- * Checks the rules of a policy as Nomad's strict parser does (acl/policy.go), as far as blocks, their fields, the
- * dispositions and the capabilities of namespaces go.
+ * Checks the rules of a policy as Nomad's parser does (acl/policy.go), as far as blocks, the dispositions and the
+ * capabilities of namespaces go. It lets unknown fields inside a block pass, as Nomad 1.11.3 does.
  */
 
 const DISPOSITIONS = ['deny', 'read', 'list', 'write', 'scale'];
@@ -11,16 +11,16 @@ const CAPABILITIES = new Set(
     ' ',
   ),
 );
-/** Blocks with a label, and those without one; the fields of each. */
-const BLOCKS: Readonly<Record<string, { label: boolean; fields: readonly string[] }>> = {
-  namespace: { label: true, fields: ['policy', 'capabilities', 'variables'] },
-  node_pool: { label: true, fields: ['policy', 'capabilities'] },
-  host_volume: { label: true, fields: ['policy', 'capabilities'] },
-  agent: { label: false, fields: ['policy'] },
-  node: { label: false, fields: ['policy'] },
-  operator: { label: false, fields: ['policy', 'capabilities'] },
-  quota: { label: false, fields: ['policy'] },
-  plugin: { label: false, fields: ['policy'] },
+/** Blocks with a label, and those without one. */
+const BLOCKS: Readonly<Record<string, { readonly label: boolean }>> = {
+  namespace: { label: true },
+  node_pool: { label: true },
+  host_volume: { label: true },
+  agent: { label: false },
+  node: { label: false },
+  operator: { label: false },
+  quota: { label: false },
+  plugin: { label: false },
 };
 
 type Token = { readonly is: 'word' | 'text' | 'sign'; readonly value: string; readonly line: number };
@@ -30,6 +30,7 @@ export function checkRules(rules: string): void {
   if (rules.trim() === '') return;
   const tokens = rules.trimStart().startsWith('{') ? undefined : tokensOf(rules);
   if (tokens === undefined) checkJson(rules);
+  else if (tokens.length === 0) fail(`Invalid policy: ${rules}`);
   else new Parser(tokens).file();
 }
 
@@ -45,7 +46,7 @@ function checkJson(rules: string): void {
     fail(`Failed to parse ACL Policy: ${String(error)}`);
   }
   for (const block of Object.keys(parsed as object)) {
-    if (!(block in BLOCKS)) fail(`Failed to decode ACL Policy: unexpected keys ${block}`);
+    if (!(block in BLOCKS)) fail(`Invalid policy: unknown block ${block}`);
   }
 }
 
@@ -79,19 +80,26 @@ class Parser {
 
   #block(): void {
     const name = this.#take('word', 'text').value;
-    const block = BLOCKS[name] ?? fail(`Failed to decode ACL Policy: unexpected keys ${name}`);
+    const block = BLOCKS[name] ?? fail(`Invalid policy: unknown block ${name}`);
     if (block.label) this.#take('text');
     this.#sign('{');
-    while (!this.#isSign('}')) this.#field(name, block.fields);
+    while (!this.#isSign('}')) this.#field(name);
     this.#sign('}');
   }
 
-  #field(block: string, fields: readonly string[]): void {
+  #field(block: string): void {
     const field = this.#take('word', 'text').value;
-    if (!fields.includes(field)) fail(`Failed to decode ACL Policy: ${block}: unexpected keys ${field}`);
-    if (this.#isSign('{')) return void this.#nested();
+    if (this.#isSign('{')) {
+      this.#nested();
+      return;
+    }
     this.#sign('=');
-    if (field === 'policy') return this.#disposition(block);
+    if (this.#isSign('[')) this.#capabilities(block);
+    else if (field === 'policy') this.#disposition(block);
+    else this.#take('text', 'word');
+  }
+
+  #capabilities(block: string): void {
     for (const capability of this.#list()) {
       if (block === 'namespace' && !CAPABILITIES.has(capability)) fail(`Invalid namespace capability '${capability}'`);
     }

@@ -75,7 +75,7 @@ export class NomadSandbox {
       route('GET', /^\/v1\/acl\/policies$/, (r) => this.#list(r, acl.policies, policyStub)),
       route('GET', /^\/v1\/acl\/policy\/(.+)$/, (r, name) => this.#readPolicy(r, name), 'token'),
       route('PUT', /^\/v1\/acl\/policy\/(.+)$/, (r, name) => {
-        acl.putPolicy(name, objectIn(r) as Partial<Policy>);
+        acl.putPolicy(name, objectIn(r));
         return this.#indexed(acl.policies.lastIndex);
       }),
       route('DELETE', /^\/v1\/acl\/policy\/(.+)$/, (_r, name) => {

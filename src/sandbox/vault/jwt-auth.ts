@@ -144,7 +144,7 @@ export class JwtAuth {
     }
     const mappings = Object.entries(map(role['claim_mappings'])).filter(([claim]) => claims[claim] !== undefined);
     const metadata = Object.fromEntries(mappings.map(([claim, key]) => [String(key), String(claims[claim])]));
-    return { alias: String(claims[text(role['user_claim']).replace(/^\//, '')] ?? ''), metadata, role };
+    return { alias: text(claims[text(role['user_claim']).replace(/^\//, '')]), metadata, role };
   }
 
   async #verified(jwt: string): Promise<JWTPayload> {

@@ -14,7 +14,7 @@ export function list(value: unknown): string[] {
 export function seconds(value: unknown): number {
   if (value === undefined || value === null || value === '') return 0;
   if (typeof value === 'number') return value;
-  const text = String(value);
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
   if (/^\d+$/.test(text)) return Number(text);
   const units = { d: 86_400, h: 3600, m: 60, s: 1 };
   const parts = [...text.matchAll(/(\d+(?:\.\d+)?)([dhms])/g)];

@@ -48,7 +48,7 @@ export class VaultClient implements VaultApi {
       // node-vault's own debug output prints request bodies.
       debug: () => undefined,
       'request-promise': { defaults: () => (request: TransportRequest) => this.#transport(request) },
-    } as nodeVault.VaultOptions);
+    });
     // Set afterwards: as options, empty ones would be filled in from the environment of whoever runs us.
     Object.assign(this.#vault, { token: options.token, namespace: options.namespace, pathPrefix: '' });
   }

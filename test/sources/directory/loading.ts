@@ -61,7 +61,7 @@ export function token(name: string, path: string): string {
 
 /** A temporary folder with some files. */
 export class Folder {
-  readonly path = mkdtempSync(join(tmpdir(), 'nomad-access-'));
+  readonly path = mkdtempSync(join(tmpdir(), 'nomad-access-directory-'));
 
   async write(files: Readonly<Record<string, string | Uint8Array>>): Promise<this> {
     for (const [name, content] of Object.entries(files)) {
