@@ -86,7 +86,7 @@ export interface ObjectType {
   /** Why an object of ours must not be deleted though nobody declares it any more: a mount that carries foreign roles. */
   retain?(key: ObjectKey, live: Live, isOurs: (key: ObjectKey) => boolean): string | undefined;
   /** The object that it goes with: it is deleted by that one's deletion, and only then. */
-  partOf?(key: ObjectKey): ObjectKey;
+  readonly partOf?: (key: ObjectKey) => ObjectKey;
   /** What a deletion does beyond the object itself, for the plan's line. */
   deletionNote?(live: Live): string | undefined;
 }

@@ -1,6 +1,5 @@
-import { lstat, mkdir, open, rm } from 'node:fs/promises';
-import { dirname, resolve } from 'node:path';
-import writeFileAtomic from 'write-file-atomic';
+import { lstat, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { messageOf, TargetError } from '../contract/errors.ts';
 import type { FileApi } from '../contract/target.ts';
 
@@ -15,7 +14,7 @@ export function fileSink(base: string): FileApi {
   return {
     read: (path) => reported('read', path, () => read(resolve(base, path))),
     write: (path, content) => reported('write', path, () => write(resolve(base, path), content)),
-    remove: (path) => reported('remove', path, () => rm(resolve(base, path), { force: true })),
+    remove: (path) => reported('remove', path, () => remove(resolve(base, path))),
   };
 }
 
@@ -32,13 +31,28 @@ async function read(path: string): Promise<{ content: string; mode: number } | u
   }
 }
 
-/** Not synced to disk: a secret that a power failure takes can be read back from Nomad. */
+/**
+ * Written beside it and renamed. The other name is always the same, so that what a crash leaves there is replaced by the
+ * next try and removed with the file. Not synced to disk: a secret that a power failure takes can be read back from Nomad.
+ */
 async function write(path: string, content: string): Promise<void> {
   const stat = await lstat(path).catch(absent);
   if (stat !== undefined && !stat.isFile())
     throw new Error('it is not a regular file: remove it, or name another path');
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  await writeFileAtomic(path, content, { mode: 0o600, fsync: false });
+  const unfinished = unfinishedName(path);
+  await rm(unfinished, { force: true });
+  await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 });
+  await rename(unfinished, path);
+}
+
+async function remove(path: string): Promise<void> {
+  await rm(path, { force: true });
+  await rm(unfinishedName(path), { force: true });
+}
+
+function unfinishedName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.nomad-access-unfinished`);
 }
 
 function absent(error: unknown): undefined {

@@ -23,6 +23,8 @@ export interface Figures {
   readonly ours: readonly number[];
   /** Ours by bare, round by round. */
   readonly ratios: readonly number[];
+  /** Writes of an apply: what is necessary, and no more. */
+  readonly writes: readonly number[];
   /** From the start of our process to its first write; milliseconds. */
   readonly beforeFirstWrite: readonly number[];
   readonly noChangePlan: readonly {
@@ -46,6 +48,7 @@ export async function benchConvergence(count: number, rounds: number): Promise<F
       ours: [] as number[],
       ratios: [] as number[],
       beforeFirstWrite: [] as number[],
+      writes: [] as number[],
       noChangePlan: [] as Figures['noChangePlan'][number][],
     };
     for (let round = 0; round < rounds; round++) {
@@ -58,6 +61,7 @@ export async function benchConvergence(count: number, rounds: number): Promise<F
       figures.ours.push(rate(ours));
       figures.ratios.push(rate(ours) / rate(bare));
       figures.beforeFirstWrite.push(ours.firstWrite);
+      figures.writes.push(ours.writes);
       figures.noChangePlan.push({ milliseconds: plan.total, requests: plan.requests, reads: plan.reads });
     }
     return figures;
@@ -134,6 +138,7 @@ if (process.argv[1] === import.meta.filename) {
   console.log(`bare client, writes/s        ${spread(figures.bare)}`);
   console.log(`nomad-access apply, writes/s ${spread(figures.ours)}`);
   console.log(`ratio                        ${spread(figures.ratios, 2)}`);
+  console.log(`writes of an apply           ${spread(figures.writes)}`);
   console.log(`before the first write, ms   ${spread(figures.beforeFirstWrite)}`);
   console.log(`plan without a change, ms    ${spread(plans.map((p) => p.milliseconds))}`);
   console.log(

@@ -1,0 +1,88 @@
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LiveNomad, LiveVault } from '../e2e/live.ts';
+import { requireServers } from '../servers/binaries.ts';
+import { cleanEnvironment } from '../servers/command.ts';
+import { startNomad, type NomadServer } from '../servers/nomad.ts';
+import { startVault, type VaultServer } from '../servers/vault.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8');
+const blocks = [...readme.matchAll(/(?:<!-- run: (\w+) -->\n\n)?```sh\n([\s\S]*?)```/g)].map(([, tag, script]) => ({
+  tag,
+  script: script ?? '',
+}));
+const tagged = (tag: string): string => blocks.find((block) => block.tag === tag)?.script ?? '';
+
+describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
+  let nomad: NomadServer;
+  let vault: VaultServer;
+  const folder = mkdtempSync(join(tmpdir(), 'nomad-access-readme-'));
+
+  beforeAll(async () => {
+    [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
+  });
+  afterAll(async () => {
+    rmSync(folder, { recursive: true, force: true });
+    await Promise.all([nomad.stop(), vault.stop()]);
+  });
+
+  it('its commands for one’s own servers run as they stand, in an empty folder, and leave nothing behind', async () => {
+    const before = [await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()];
+    // `make build` has been run, or there would be nothing to test: only the alias is taken from the first block.
+    const alias =
+      tagged('setup')
+        .split('\n')
+        .find((line) => line.startsWith('alias '))
+        ?.replace('$PWD', ROOT) ?? '';
+    const script = `set -euo pipefail\nshopt -s expand_aliases\n${alias}\n${tagged('user')}`;
+    expect(script.match(/^nomad-access /gm)).toHaveLength(7);
+    const env = cleanEnvironment({
+      NOMAD_ADDR: nomad.address,
+      NOMAD_TOKEN: nomad.token,
+      VAULT_ADDR: vault.address,
+      VAULT_TOKEN: vault.token,
+    });
+    const { status, stdout, stderr } = spawnSync('bash', ['-c', script], { cwd: folder, env, encoding: 'utf8' });
+    expect(status, stdout + stderr).toBe(0);
+    expect(stdout).toContain('3 of 3 ready');
+    expect(stdout).toContain('Nothing to do');
+    expect([await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()]).toEqual(before);
+  });
+
+  it('names only targets that the Makefile has, and every command in it is run by a test', () => {
+    const makefile = readFileSync(join(ROOT, 'Makefile'), 'utf8');
+    const named = [...readme.matchAll(/make ([a-z]+)/g)].map((m) => m[1] ?? '');
+    for (const target of named) expect(makefile).toMatch(new RegExp(`^${target}:`, 'm'));
+    expect(new Set(named)).toEqual(new Set(['demo', 'test', 'build', 'bench']));
+    expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user']);
+  });
+
+  it('links only to files that are there', () => {
+    for (const [, link] of readme.matchAll(/\]\(([^)h][^)]*)\)/g))
+      expect(() => readFileSync(join(ROOT, link ?? ''))).not.toThrow(/ENOENT/);
+  });
+
+  it('make demo ends well', () => {
+    const { status, stdout, stderr } = spawnSync('make', ['demo'], {
+      cwd: ROOT,
+      encoding: 'utf8',
+      env: cleanEnvironment(),
+    });
+    expect(status, stdout + stderr).toBe(0);
+    expect(stdout).toContain('spec.roles.nomad-workloads.tokenPolicies');
+    expect(stdout).toContain('6 of 6 ready');
+  });
+
+  it('make bench prints its figures, and an apply sends no request that a bare client would not', () => {
+    const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1' });
+    const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
+    expect(status, stdout + stderr).toBe(0);
+    expect(stdout).toMatch(/^ratio +\d/m);
+    expect(stdout).toMatch(/requests of such a plan +3 \(3 to 3\)/);
+    expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
+  });
+});
