@@ -10,6 +10,7 @@ export default defineConfig({
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.real.test.ts', 'test/servers/**', 'test/contract/**'],
           testTimeout: 60_000,
+          sequence: { groupOrder: 0 },
         },
       },
       {
@@ -18,6 +19,8 @@ export default defineConfig({
           include: ['test/**/*.real.test.ts', 'test/servers/**/*.test.ts', 'test/contract/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 120_000,
+          // After the others: some of them build anew what those run.
+          sequence: { groupOrder: 1 },
           fileParallelism: false,
           maxWorkers: 1,
         },

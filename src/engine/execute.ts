@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { messageOf, TargetError } from '../contract/errors.ts';
+import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, SettledDesired } from '../contract/kind.ts';
 import { fingerprint } from '../plan/diff.ts';
 import { inDependencyOrder } from '../plan/plan.ts';
@@ -148,16 +148,14 @@ class Run {
 
   /** Tries a step again after a transient failure, each time from what the server then holds. */
   async #attempts(planned: PlannedStep, perform: (current: PlannedStep) => Promise<Result>): Promise<Result> {
-    let current = planned;
     for (let attempt = 1; ; attempt++) {
       if (this.#options.drain.aborted) return { status: 'interrupted', message: 'interrupted before it began' };
       try {
-        return await perform(current);
+        return await perform(attempt === 1 ? planned : await this.#lookAgain(planned));
       } catch (error) {
         if (!(error instanceof TargetError)) throw error;
         if (error.class !== 'transient' || attempt === ATTEMPTS) return { status: 'failed', message: error.message };
         await this.#pause(attempt);
-        current = await this.#lookAgain(planned).catch((e: unknown) => refusedBy(planned, e));
       }
     }
   }
@@ -251,11 +249,6 @@ function settle(desired: Desired): SettledDesired {
     throw new TargetError(`${keyText(desired.key)}: ${deferred[0]} is still not known`, { class: 'transient' });
   }
   return { ...desired, fields: settled(desired.fields) };
-}
-
-function refusedBy(planned: PlannedStep, error: unknown): PlannedStep {
-  if (!(error instanceof TargetError)) throw error;
-  return { ...planned, step: { ...planned.step, action: 'refuse', reason: 'Unavailable', message: messageOf(error) } };
 }
 
 /** Types whose objects are deleted, each before the types that it comes after; what is part of a whole comes after it. */

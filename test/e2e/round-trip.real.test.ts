@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
@@ -72,6 +72,12 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     declareAll();
     const before = await workspace.run('plan', '-f', 'manifests', '--detailed-exitcode');
     expect(before.code).toBe(2);
+    expect((await workspace.apply()).code).toBe(0);
+    await nothingToDo();
+  });
+
+  it('the examples apply, and a plan after it finds nothing to do', async () => {
+    cpSync(join(import.meta.dirname, '../../manifests/examples'), workspace.manifests, { recursive: true });
     expect((await workspace.apply()).code).toBe(0);
     await nothingToDo();
   });

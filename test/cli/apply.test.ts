@@ -1,0 +1,117 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { apply, type ApplyOptions } from '../../src/cli/commands/apply.ts';
+import type { Terminal } from '../../src/cli/terminal.ts';
+import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { manifest, Workspace } from '../e2e/workspace.ts';
+
+const policy = (name: string): string =>
+  manifest('AclPolicy', name, `rules: 'namespace "default" { policy = "read" }'`);
+
+describe('the confirmation of apply', () => {
+  let sandbox: Sandbox;
+  let workspace: Workspace;
+  let printed: string[];
+
+  beforeEach(async () => {
+    sandbox = await startSandbox();
+    workspace = new Workspace(sandbox);
+    printed = [];
+    for (const [name, value] of Object.entries(workspace.environment())) vi.stubEnv(name, value);
+  });
+  afterEach(async () => {
+    vi.unstubAllEnvs();
+    workspace.dispose();
+    await sandbox.close();
+  });
+
+  /** A person who gives these answers in turn; an answer may do something first. */
+  function person(...answers: (string | (() => string))[]): Terminal {
+    return {
+      out: (text) => printed.push(text),
+      err: (text) => printed.push(text),
+      paint: (_style, text) => text,
+      interactive: true,
+      ask: (question) => {
+        printed.push(question);
+        const answer = answers.shift();
+        if (answer === undefined) throw new Error(`nobody expected the question: ${question}`);
+        return Promise.resolve(typeof answer === 'string' ? answer : answer());
+      },
+    };
+  }
+  const options = (over: Partial<ApplyOptions> = {}): ApplyOptions => ({
+    file: [workspace.manifests],
+    owner: 'default',
+    allowAddress: [],
+    acceptAddressChange: [],
+    output: 'text',
+    yes: false,
+    allowMassDelete: false,
+    ...over,
+  });
+  const run = (terminal: Terminal, over: Partial<ApplyOptions> = {}): Promise<number> =>
+    apply(options(over), terminal, new AbortController().signal);
+  const live = (): string[] => sandbox.nomad.server.snapshot().policies.map((p) => p.Name);
+
+  it('anything but "yes" does nothing', async () => {
+    workspace.write('a.yaml', policy('a'));
+    expect(await run(person('y'))).toBe(1);
+    expect(printed.at(-1)).toBe('Nothing was done.');
+    expect(live()).toEqual([]);
+  });
+
+  it('"yes" does what was shown', async () => {
+    workspace.write('a.yaml', policy('a'));
+    expect(await run(person('yes'))).toBe(0);
+    expect(live()).toEqual(['a']);
+  });
+
+  it('a server that changed before the answer is shown again before anything is done', async () => {
+    workspace.write('a.yaml', policy('a'));
+    const meddle = (): string => {
+      sandbox.nomad.server.acl.putPolicy('a', { Rules: 'namespace "default" { policy = "read" }' });
+      return 'yes';
+    };
+    expect(await run(person(meddle))).toBe(0);
+    expect(printed.join('\n')).toContain('The servers changed in the meantime');
+    expect(printed.join('\n')).toContain('Adopted');
+  });
+
+  it('a mass deletion asks for its number', async () => {
+    workspace.write('a.yaml', ...Array.from({ length: 6 }, (_, i) => policy(`p${String(i)}`)));
+    await run(person('yes'));
+    workspace.remove('a.yaml');
+    expect(await run(person('yes'))).toBe(1);
+    expect(live()).toHaveLength(6);
+    expect(await run(person('6', 'yes'))).toBe(0);
+    expect(live()).toEqual([]);
+  });
+
+  it('nothing to do asks nothing', async () => {
+    workspace.write('a.yaml', policy('a'));
+    await run(person('yes'));
+    expect(await run(person())).toBe(0);
+  });
+
+  it('two at a time are kept apart by the lock of the inventory', async () => {
+    workspace.write('a.yaml', policy('a'));
+    const during = async (): Promise<number> => (await workspace.run('apply', '-f', 'manifests', '-y')).code ?? -1;
+    let other: Promise<number> | undefined;
+    const asked = new Promise<void>((done) => {
+      const terminal = person('yes');
+      void run({
+        ...terminal,
+        ask: async (question) => {
+          other = during();
+          expect(await other).toBe(1);
+          return terminal.ask(question);
+        },
+      }).then(() => {
+        done();
+      });
+    });
+    await asked;
+    expect(workspace.printed.join('\n')).toContain('the inventory is locked by process');
+    expect(live()).toEqual(['a']);
+  });
+});
