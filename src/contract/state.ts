@@ -16,17 +16,31 @@ export interface Inventory {
   readonly objects: readonly Owned[];
 }
 
-/** Where the inventory lives: a file now, a Nomad Variable later. */
+/** The right to write the inventory, and so to act at all. */
+export interface StateLock {
+  /** Whether it is certainly still ours, by the monotonic clock. Never waits: it is asked in the tick of every send. */
+  isValid(): boolean;
+  /** Aborted once it is lost for good. */
+  readonly lost: AbortSignal;
+  release(): Promise<void>;
+}
+
+/** Where the inventory lives: a file, or a Nomad Variable. */
 export interface StateBackend {
   /** For messages: the file's path, the variable's path. */
   readonly location: string;
   /** @returns undefined where there is none yet. @throws UsageError where it can't be read as an inventory. */
   load(): Promise<Inventory | undefined>;
-  /** Atomic: afterwards the old or the new one is there, never a mixture. */
-  save(inventory: Inventory): Promise<void>;
+  /**
+   * Atomic for each object: afterwards its old or its new entry is there, never a mixture.
+   * @param changed keys (`keyText`) of the objects that were set or removed since the last save that succeeded.
+   * @throws TargetError or UsageError; nothing is lost then, the next save names the same keys again.
+   */
+  save(inventory: Inventory, changed: ReadonlySet<string>): Promise<void>;
   /**
    * Keeps every other writer out until released.
+   * @param wait waits for the other one until aborted. Without it a holder is an error.
    * @throws UsageError that names the holder.
    */
-  lock(): Promise<{ release(): Promise<void> }>;
+  lock(wait?: AbortSignal): Promise<StateLock>;
 }

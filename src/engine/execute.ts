@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
 import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, SettledDesired } from '../contract/kind.ts';
+import type { StepOutcome } from '../contract/observer.ts';
 import { fingerprint } from '../plan/diff.ts';
 import { inDependencyOrder } from '../plan/plan.ts';
 import { keyText, resourceText, type Desired, type Live, type Owned, type PlannedStep } from '../plan/step.ts';
@@ -11,10 +12,7 @@ import { observeOne } from './observe.ts';
 import { typeOf, type World } from './world.ts';
 
 /** What became of a step. */
-export interface Result {
-  readonly status: 'done' | 'unchanged' | 'refused' | 'failed' | 'skipped' | 'interrupted';
-  readonly message: string;
-}
+export type Result = StepOutcome;
 
 export interface ExecuteOptions {
   readonly world: World;

@@ -17,6 +17,8 @@ export class Ledger {
   readonly #connections = new Map<string, RecordedConnection>();
   readonly #backend: StateBackend;
   readonly #owner: string;
+  /** What the backend does not have yet: keys of objects. */
+  #changed = new Set<string>();
   #dirty = false;
   #saving: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -26,6 +28,7 @@ export class Ledger {
     this.#backend = backend;
     this.#owner = owner;
     for (const object of inventory?.objects ?? []) this.#set(object);
+    this.#changed.clear();
     for (const connection of inventory?.connections ?? []) this.#connections.set(connectionKey(connection), connection);
   }
 
@@ -68,6 +71,7 @@ export class Ledger {
     const entry = this.#objects.get(keyText(key));
     if (entry === undefined) return;
     this.#objects.delete(keyText(key));
+    this.#changed.add(keyText(key));
     this.#byResource.get(resourceKey(entry.resource))?.delete(keyText(key));
     this.#saveSoon();
   }
@@ -85,6 +89,7 @@ export class Ledger {
     const before = this.#objects.get(key);
     if (before !== undefined) this.#byResource.get(resourceKey(before.resource))?.delete(key);
     this.#objects.set(key, entry);
+    this.#changed.add(key);
     const owner = resourceKey(entry.resource);
     const entries = this.#byResource.get(owner);
     if (entries) entries.set(key, entry);
@@ -100,13 +105,16 @@ export class Ledger {
   }
 
   #save(): Promise<void> {
+    const changed = this.#changed;
+    this.#changed = new Set();
     this.#dirty = false;
     this.#saving = this.#backend
-      .save(this.#inventory())
+      .save(this.#inventory(), changed)
       .then(() => {
         this.#failure = undefined;
       })
       .catch((error: unknown) => {
+        for (const key of changed) this.#changed.add(key);
         this.#failure = error;
       })
       .finally(() => {

@@ -1,9 +1,10 @@
 import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { z } from 'zod';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import type { Inventory, StateBackend } from '../contract/state.ts';
+import type { Inventory, StateBackend, StateLock } from '../contract/state.ts';
 
 export const STATE_FILE = '.nomad-access.state.json';
 
@@ -39,7 +40,12 @@ interface Holder {
 
 /** The inventory as a JSON file beside the manifests, with a lock file beside it while somebody writes. */
 export function fileState(path: string): StateBackend {
-  return { location: path, load: () => load(path), save: (content) => save(path, content), lock: () => lock(path) };
+  return {
+    location: path,
+    load: () => load(path),
+    save: (content) => save(path, content),
+    lock: (wait) => lock(path, wait),
+  };
 }
 
 async function load(path: string): Promise<Inventory | undefined> {
@@ -74,7 +80,10 @@ async function save(path: string, content: Inventory): Promise<void> {
   }
 }
 
-async function lock(path: string): Promise<{ release(): Promise<void> }> {
+/** How often a lock that somebody else holds is looked at again; milliseconds. */
+const LOOK_AGAIN_MS = 500;
+
+async function lock(path: string, wait?: AbortSignal): Promise<StateLock> {
   const lockPath = `${path}.lock`;
   const content = JSON.stringify({
     pid: process.pid,
@@ -84,26 +93,32 @@ async function lock(path: string): Promise<{ release(): Promise<void> }> {
   for (;;) {
     try {
       await writeFile(lockPath, content, { flag: 'wx', mode: 0o600 });
-      return { release: () => unlink(lockPath).catch(() => undefined) };
+      return {
+        isValid: () => true,
+        lost: new AbortController().signal,
+        release: () => unlink(lockPath).catch(() => undefined),
+      };
     } catch (error) {
       if ((error as { code?: string }).code !== 'EEXIST') {
         throw new UsageError(`cannot lock the inventory: ${messageOf(error)}; name another place with --state`);
       }
-      await breakStaleLock(lockPath);
+      const holder = await breakStaleLock(lockPath);
+      if (holder !== undefined && wait === undefined) throw holder;
+      if (holder !== undefined) await sleep(LOOK_AGAIN_MS, undefined, { signal: wait });
     }
   }
 }
 
-/** A lock whose process has died on this machine is removed. @throws UsageError where the holder may be alive. */
-async function breakStaleLock(lockPath: string): Promise<void> {
+/** A lock whose process has died on this machine is removed. @returns an error where the holder may be alive. */
+async function breakStaleLock(lockPath: string): Promise<UsageError | undefined> {
   const holder = await readFile(lockPath, 'utf8').then(parseHolder, () => undefined);
   if (holder?.host === hostname() && !isAlive(holder.pid)) {
     await unlink(lockPath).catch(() => undefined);
-    return;
+    return undefined;
   }
   const who =
     holder === undefined ? 'another process' : `process ${String(holder.pid)} on ${holder.host} since ${holder.since}`;
-  throw new UsageError(`the inventory is locked by ${who}: wait for it, or remove ${lockPath} if it is gone`);
+  return new UsageError(`the inventory is locked by ${who}: wait for it, or remove ${lockPath} if it is gone`);
 }
 
 function parseHolder(content: string): Holder | undefined {

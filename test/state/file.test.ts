@@ -29,7 +29,7 @@ describe('the inventory in a file', () => {
   it('reads back what was saved, and nothing where there is none', async () => {
     const state = fileState(path);
     expect(await state.load()).toBeUndefined();
-    await state.save(inventory);
+    await state.save(inventory, new Set());
     expect(await state.load()).toEqual(inventory);
     expect(readdirSync(folder)).toEqual(['state.json']);
   });

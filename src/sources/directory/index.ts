@@ -36,7 +36,7 @@ export async function loadDirectory(options: LoadOptions): Promise<Desire> {
   loading.files(read.texts);
   loading.environment();
   await loading.together();
-  return { resources: loading.resources, errors: inOrder(loading.errors), roots: found.roots };
+  return { resources: loading.resources, errors: inOrder(loading.errors), roots: found.roots, unknown: [] };
 }
 
 interface ValidManifest {
