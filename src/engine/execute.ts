@@ -62,6 +62,7 @@ function intentOf(planned: PlannedStep): Owned {
     ...ownership(desired, false),
     state: 'pending',
     ...(!deferred && { intent: fingerprint(settled(desired.fields), desired.rules) }),
+    ...(desired.detail && { detail: desired.detail }),
   };
 }
 

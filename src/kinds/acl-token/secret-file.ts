@@ -63,7 +63,10 @@ async function readFile(
   return live(file.mode, accessorId, accessorId === undefined ? undefined : digest(accessorId, file.content));
 }
 
-/** The accessor ID of the token whose SecretID the file holds. */
+/**
+ * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the
+ * secret of the token that it is declared for, or that it was about to be written for when we were interrupted.
+ */
 async function holder(
   io: Io,
   content: string,
@@ -73,11 +76,15 @@ async function holder(
 ): Promise<string | undefined> {
   const recorded = owned?.detail?.['accessorId'];
   if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
-  const accessorId = desired?.detail?.['accessorId'];
-  const connection = desired?.detail?.['nomadRef'];
-  if (typeof accessorId !== 'string' || typeof connection !== 'string') return undefined;
-  const secret = await secretOf(io.nomad(connection), accessorId, signal);
-  return secret !== undefined && content === fileContent(secret) ? accessorId : undefined;
+  const candidates = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
+  for (const candidate of candidates) {
+    const accessorId = candidate?.['accessorId'];
+    const connection = candidate?.['nomadRef'];
+    if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
+    const secret = await secretOf(io.nomad(connection), accessorId, signal);
+    if (secret !== undefined && content === fileContent(secret)) return accessorId;
+  }
+  return undefined;
 }
 
 async function write(io: Io, desired: SettledDesired): Promise<Live> {
