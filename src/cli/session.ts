@@ -3,8 +3,9 @@ import type { ManifestError, Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
 import type { Io, NomadApi, SecretHandover, VaultApi } from '../contract/target.ts';
 import { Ledger } from '../engine/ledger.ts';
+import { Tracker } from '../engine/tracker.ts';
 import { LiveView } from '../engine/view.ts';
-import type { World } from '../engine/world.ts';
+import { byId, type World } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { fileSink } from '../sinks/file.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
@@ -92,9 +93,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     for (const c of used) ledger.connect({ kind: c.kind, name: c.name, address: c.address, spec: c.spec });
     const world: World = {
       kinds,
-      resources: resources.filter((r) => !isConnection(r)),
+      resources: byId(resources.filter((r) => !isConnection(r))),
       connections,
       view: new LiveView(),
+      tracker: new Tracker(),
       ledger,
       io: { ...opened.io, files: fileSink(places.base), secrets: secretHandover() },
       owner: options.owner,

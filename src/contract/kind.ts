@@ -55,6 +55,24 @@ export interface ReadRequest {
   readonly cached: ReadonlyMap<string, Live>;
 }
 
+/** What was read. */
+export interface Reading {
+  /** By the name that the view keeps them under; what is absent is absent here. */
+  readonly objects: ReadonlyMap<string, Live | Unreadable>;
+  /** Nomad's index at which the objects stood so; absent where the server has none. */
+  readonly index?: number;
+}
+
+/** How Nomad tells of changes of a type. */
+export interface WatchedType {
+  /** Topic of the event stream. */
+  readonly topic: string;
+  /** List whose index moves with the objects. */
+  readonly list: string;
+  /** The object that an event carries; undefined where the event does not tell all of it. */
+  live(payload: unknown): Live | undefined;
+}
+
 /** One type of live object: how it is read and written. What it shall hold comes from a kind. */
 export interface ObjectType {
   /** `acl-policy`; the middle part of `connection/type/name`. */
@@ -68,7 +86,9 @@ export interface ObjectType {
    * Reads what the request names; an object that is absent is absent from the result.
    * @throws TargetError when nothing could be read; a single object that can't be read is Unreadable in the result.
    */
-  read(io: Io, request: ReadRequest, signal: AbortSignal): Promise<ReadonlyMap<string, Live | Unreadable>>;
+  read(io: Io, request: ReadRequest, signal: AbortSignal): Promise<Reading>;
+  /** Without it, objects are read again from time to time. */
+  readonly watch?: WatchedType;
   /** What a live object is kept under in the view, where that is not its key's name: a token's accessor ID. */
   identify?(live: Live): string;
   /** A second way to find a live object: the owner in a token's marker. */
@@ -78,7 +98,8 @@ export interface ObjectType {
   /** Once begun, a write is never aborted. @returns the object as it stands now. */
   create?(io: Io, desired: SettledDesired): Promise<Live>;
   update?(io: Io, desired: SettledDesired, live: Live): Promise<Live>;
-  remove?(io: Io, target: { key: ObjectKey; live: Live; owned: Owned }): Promise<void>;
+  /** @returns Nomad's index of the deletion, where it has one. */
+  remove?(io: Io, target: { key: ObjectKey; live: Live; owned: Owned }): Promise<number | undefined>;
   /** The live object of an inventory entry, where its key alone does not tell. */
   find?(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | Unreadable | undefined;
   /** What the inventory shall remember of the object as it stands after a write, or when it is found. Never a secret. */

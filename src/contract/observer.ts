@@ -1,10 +1,13 @@
 import type { Step } from '../plan/step.ts';
+import type { ErrorClass } from './errors.ts';
 import type { ManifestError } from './resource.ts';
 
 /** What became of a step. */
 export interface StepOutcome {
   readonly status: 'done' | 'unchanged' | 'refused' | 'failed' | 'skipped' | 'interrupted';
   readonly message: string;
+  /** Why it failed, where a server or a sink said so. */
+  readonly errorClass?: ErrorClass;
 }
 
 /** The long-running engine tells it of everything that a person or a metric may want to know. Never a secret. */

@@ -9,6 +9,22 @@ export interface NomadReply<T> {
   readonly index: number;
 }
 
+/** A list of Nomad as it stood at `index`. */
+export interface NomadList<T> {
+  readonly items: readonly T[];
+  readonly index: number;
+}
+
+/** A change that Nomad's event stream tells of. `Type` ends in Upserted or Deleted. */
+export interface NomadEvent {
+  readonly Topic: string;
+  readonly Type: string;
+  /** A policy's name, a token's accessor ID. */
+  readonly Key: string;
+  readonly Index: number;
+  readonly Payload: unknown;
+}
+
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
 /** One Nomad region's HTTP API. Paths begin with `/v1/`. */
@@ -17,14 +33,22 @@ export interface NomadApi {
   readonly address: string;
   /** @returns undefined for 404. @throws TargetError */
   get<T>(path: string, query?: Query, signal?: AbortSignal): Promise<NomadReply<T> | undefined>;
-  /** Every page of a list. @throws TargetError */
-  list<T>(path: string, query?: Query, signal?: AbortSignal): Promise<readonly T[]>;
+  /** Every page of a list; the index is that of the first one. @throws TargetError */
+  list<T>(path: string, query?: Query, signal?: AbortSignal): Promise<NomadList<T>>;
   /** Idempotent: tried again after a lost reply. @throws TargetError */
-  put<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T>;
+  put<T>(path: string, body: unknown, signal?: AbortSignal): Promise<NomadReply<T>>;
   /** Not idempotent: a lost reply is an error with `ambiguous`. @throws TargetError */
-  post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T>;
-  /** Idempotent. @returns false where the object was gone already. @throws TargetError */
-  delete(path: string, signal?: AbortSignal): Promise<boolean>;
+  post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<NomadReply<T>>;
+  /** Idempotent. @returns the index of the deletion; 0 where the object was gone already. @throws TargetError */
+  delete(path: string, signal?: AbortSignal): Promise<number>;
+  /**
+   * The event stream: the events of each line, none for a heartbeat. The first line, a heartbeat, says that the
+   * subscription stands; then what the buffer of the server still holds is told again. It ends when the stream does.
+   * @throws TargetError; also where Nomad answers 200 and then nothing, as it does to a token without the right.
+   */
+  events(topics: readonly string[], signal: AbortSignal): AsyncIterable<readonly NomadEvent[]>;
+  /** Waits until a list has moved beyond an index (a blocking query). @returns its index then. @throws TargetError */
+  moved(path: string, index: number, signal: AbortSignal): Promise<number>;
 }
 
 /** One Vault (and Enterprise namespace). Paths are relative to `/v1/`, without a leading slash. */

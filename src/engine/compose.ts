@@ -1,81 +1,109 @@
-import { idOf, type Resource } from '../contract/resource.ts';
+import type { Resource } from '../contract/resource.ts';
 import { fingerprint } from '../plan/diff.ts';
-import { plan, planDesired, type Undeclared } from '../plan/plan.ts';
+import { plan, planDesired, type DependencyState, type Undeclared } from '../plan/plan.ts';
 import {
   isUnreadable,
   keyText,
+  resourceText,
+  type DeletionPolicy,
   type Desired,
   type Live,
+  type ObjectKey,
   type Owned,
   type PlannedStep,
   type Unreadable,
 } from '../plan/step.ts';
-import { applyGrants } from './grants.ts';
-import { derive } from './observe.ts';
-import { contextOf, kindOf, typeOf, type Connection, type World } from './world.ts';
+import { withVerdicts } from './verdicts.ts';
+import { objectLookup } from './tracker.ts';
+import { contextOf, kindOf, typeOf, type World } from './world.ts';
+
+/** What a resource that is planned by itself is told of the objects of others that it depends on. */
+export type Dependencies = (key: ObjectKey) => DependencyState;
 
 /** The plan for everything declared and everything owned in scope, from memory alone. */
 export function compose(world: World): PlannedStep[] {
-  const desired = applyGrants(derive(world), (d) => connectionOf(world, d));
-  const kept = new Set(desired.flatMap((d) => [keyText(d.key), ...(d.keeps ?? []).map(keyText)]));
-  const undeclared = world.ledger
-    .all()
-    .filter((owned) => !kept.has(keyText(owned.key)) && (world.inScope(owned.source) || isDeclared(world, owned)))
-    .map((owned) => describe(world, owned));
-  return plan({ desired, owned: (key) => world.ledger.get(key), undeclared });
+  const undeclared = world.ledger.all().map((owned) => resourceText(owned.resource));
+  return composeFor(world, new Set([...world.resources.keys(), ...undeclared]));
+}
+
+/**
+ * The plan for some resources, declared or not.
+ * @param dependencies of objects that belong to none of them; without it, all of them are taken to stand.
+ */
+export function composeFor(world: World, ids: ReadonlySet<string>, dependencies?: Dependencies): PlannedStep[] {
+  const desired: Desired[] = [];
+  const undeclared: Undeclared[] = [];
+  for (const id of ids) {
+    const looked = new Set<string>();
+    const resource = world.resources.get(id);
+    const objects = resource === undefined ? [] : objectsOf(world, resource, looked);
+    for (const object of objects) desired.push(object);
+    const kept = new Set(objects.flatMap((d) => [keyText(d.key), ...(d.keeps ?? []).map(keyText)]));
+    for (const owned of world.ledger.ownedBy(id)) {
+      if (kept.has(keyText(owned.key))) continue;
+      if (resource !== undefined || world.inScope(owned.source))
+        undeclared.push(describe(world, owned, resource, looked));
+    }
+    if (dependencies) for (const key of objects.flatMap((d) => d.dependsOn)) looked.add(lookupOf(key));
+    world.tracker.record(id, [...looked]);
+  }
+  return plan({ desired, owned: (key) => world.ledger.get(key), undeclared, ...(dependencies && { dependencies }) });
+}
+
+/** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */
+export function objectsOf(world: World, resource: Resource, looked?: Set<string>): Desired[] {
+  const objects = kindOf(world, resource).objects(resource, contextOf(world, looked));
+  return withVerdicts(world, resource, objects);
+}
+
+/** Every declared object, as the views stand now. */
+export function derive(world: World): Desired[] {
+  return [...world.resources.values()].flatMap((resource) => objectsOf(world, resource));
 }
 
 /** The step of one object, as the views stand now: what was deferred may be known by now. */
 export function recompose(world: World, planned: PlannedStep): PlannedStep {
-  const resource = world.resources.find((r) => isOf(r, planned.step));
+  const resource = world.resources.get(resourceText(planned.step));
   if (resource === undefined || planned.desired === undefined) return planned;
-  const objects = applyGrants([...kindOf(world, resource).objects(resource, contextOf(world))], (d) =>
-    connectionOf(world, d),
-  );
-  const desired = objects.find((d) => keyText(d.key) === keyText(planned.key));
+  const desired = objectsOf(world, resource).find((d) => keyText(d.key) === keyText(planned.key));
   return desired === undefined ? planned : planDesired(desired, world.ledger.get(desired.key));
 }
 
-function isOf(resource: Resource, step: { kind: string; namespace: string; name: string }): boolean {
-  return (
-    resource.kind === step.kind &&
-    resource.metadata.namespace === step.namespace &&
-    resource.metadata.name === step.name
-  );
+function lookupOf({ connection, type, name }: ObjectKey): string {
+  return objectLookup(connection, type, name);
 }
 
 /** A resource that is still declared may have dropped some of its objects: a role, a sink, a replaced token. */
-function isDeclared(world: World, owned: Owned): boolean {
-  return declaredIds(world).has(idText(owned.resource));
-}
-
-const idsOf = new WeakMap<readonly Resource[], Set<string>>();
-function declaredIds(world: World): Set<string> {
-  let ids = idsOf.get(world.resources);
-  if (ids === undefined) {
-    ids = new Set(world.resources.map((r) => idText(idOf(r))));
-    idsOf.set(world.resources, ids);
-  }
-  return ids;
-}
-
-function idText(id: { kind: string; namespace: string; name: string }): string {
-  return `${id.kind}/${id.namespace}/${id.name}`;
-}
-
-function describe(world: World, owned: Owned): Undeclared {
+function describe(world: World, owned: Owned, resource: Resource | undefined, looked: Set<string>): Undeclared {
   const type = typeOf(world, owned.key.type);
   const live = liveOf(world, owned);
-  if (live === undefined || isUnreadable(live)) return { owned, live };
+  looked.add(
+    objectLookup(owned.key.connection, type.name, type.identify ? (owned.id ?? owned.key.name) : owned.key.name),
+  );
+  const policy = policyOf(owned, resource);
+  if (live === undefined || isUnreadable(live)) return { owned, live, ...policy };
   const retained = type.retain?.(owned.key, live, (key) => world.ledger.get(key) !== undefined);
   const note = type.deletionNote?.(live);
   return {
     owned,
     live,
+    ...policy,
     ...(type.rules && { liveFingerprint: fingerprint(live.fields, type.rules) }),
     ...(retained !== undefined && { retained }),
     ...(note !== undefined && { note }),
     ...(type.partOf && { partOf: type.partOf(owned.key) }),
+  };
+}
+
+/** What the declaration says now counts; what the inventory remembers only where there is none any more. */
+function policyOf(
+  owned: Owned,
+  resource: Resource | undefined,
+): { suspended: boolean; deletionPolicy: DeletionPolicy } {
+  const spec = resource?.spec as { suspend?: boolean; deletionPolicy?: DeletionPolicy } | undefined;
+  return {
+    suspended: spec?.suspend ?? owned.suspended,
+    deletionPolicy: spec?.deletionPolicy ?? owned.deletionPolicy,
   };
 }
 
@@ -87,9 +115,4 @@ export function liveOf(world: World, owned: Owned): Live | Unreadable | undefine
   if (failure !== undefined) return failure;
   if (type.find) return type.find(owned, world.view.all(connection, type.name));
   return world.view.get(connection, type.name, owned.key.name);
-}
-
-function connectionOf(world: World, { key }: Desired): Connection | undefined {
-  const { connection } = typeOf(world, key.type);
-  return world.connections.find((c) => c.kind === connection && c.name === key.connection);
 }

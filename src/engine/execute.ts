@@ -20,6 +20,8 @@ export interface ExecuteOptions {
   readonly drain: AbortSignal;
   /** Called once for each step, as soon as its result is known. */
   readonly onResult?: (planned: PlannedStep, result: Result) => void;
+  /** Tries of a step that fails for a passing reason. */
+  readonly attempts?: number;
   /** Waits before a failed write is tried again; milliseconds for attempt 1, 2, ... */
   readonly backoff?: (attempt: number) => number;
 }
@@ -147,13 +149,15 @@ class Run {
 
   /** Tries a step again after a transient failure, each time from what the server then holds. */
   async #attempts(planned: PlannedStep, perform: (current: PlannedStep) => Promise<Result>): Promise<Result> {
+    const most = this.#options.attempts ?? ATTEMPTS;
     for (let attempt = 1; ; attempt++) {
       if (this.#options.drain.aborted) return { status: 'interrupted', message: 'interrupted before it began' };
       try {
         return await perform(attempt === 1 ? planned : await this.#lookAgain(planned));
       } catch (error) {
         if (!(error instanceof TargetError)) throw error;
-        if (error.class !== 'transient' || attempt === ATTEMPTS) return { status: 'failed', message: error.message };
+        if (error.class !== 'transient' || attempt === most)
+          return { status: 'failed', message: error.message, errorClass: error.class };
         await this.#pause(attempt);
       }
     }
@@ -204,8 +208,8 @@ class Run {
     const { world } = this.#options;
     const { key, live, owned } = planned;
     if (live === undefined || owned === undefined) throw new Error(`step ${planned.step.object} has nothing to delete`);
-    await type.remove?.(world.io, { key, live, owned });
-    world.view.put(key, type, undefined, live);
+    const index = await type.remove?.(world.io, { key, live, owned });
+    world.view.put(key, type, undefined, live, index);
     world.ledger.forget(key);
     return { status: 'done', message: '' };
   }

@@ -1,4 +1,4 @@
-import { keyText, type Desired } from '../plan/step.ts';
+import type { Desired } from '../plan/step.ts';
 import type { Connection } from './world.ts';
 
 /** Whether the connection allows what an object would do. @returns the reason why not, undefined where it may. */
@@ -40,20 +40,4 @@ function matches(patterns: readonly string[] | undefined, name: string): boolean
 function patternOf(pattern: string): RegExp {
   const parts = pattern.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
   return new RegExp(`^${parts.join('.*')}$`, 's');
-}
-
-/** The objects with a verdict on what is not granted. */
-export function applyGrants(
-  desired: readonly Desired[],
-  connectionOf: (desired: Desired) => Connection | undefined,
-): Desired[] {
-  return desired.map((object) => {
-    const message = notGranted(object, connectionOf(object));
-    return message === undefined
-      ? object
-      : {
-          ...object,
-          verdict: { action: 'refuse', reason: 'NotGranted', message: `${keyText(object.key)}: ${message}` },
-        };
-  });
 }

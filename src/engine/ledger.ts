@@ -1,5 +1,5 @@
 import type { Inventory, RecordedConnection, StateBackend } from '../contract/state.ts';
-import { keyText, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
+import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
 
 /** How long results may wait for a save that several of them share. Losing them loses nothing: intents are saved first. */
 const SAVE_INTERVAL_MS = 2_000;
@@ -36,8 +36,14 @@ export class Ledger {
     return this.#objects.get(keyText(key));
   }
 
-  ownedBy(resource: ResourceId): Owned[] {
-    return [...(this.#byResource.get(resourceKey(resource))?.values() ?? [])];
+  /** @param id `resourceText` of the resource. */
+  ownedBy(id: string): readonly Owned[] {
+    const entries = this.#byResource.get(id);
+    return entries === undefined ? [] : [...entries.values()];
+  }
+
+  get size(): number {
+    return this.#objects.size;
   }
 
   all(): Owned[] {
@@ -72,7 +78,7 @@ export class Ledger {
     if (entry === undefined) return;
     this.#objects.delete(keyText(key));
     this.#changed.add(keyText(key));
-    this.#byResource.get(resourceKey(entry.resource))?.delete(keyText(key));
+    this.#byResource.get(resourceText(entry.resource))?.delete(keyText(key));
     this.#saveSoon();
   }
 
@@ -87,10 +93,10 @@ export class Ledger {
   #set(entry: Owned): void {
     const key = keyText(entry.key);
     const before = this.#objects.get(key);
-    if (before !== undefined) this.#byResource.get(resourceKey(before.resource))?.delete(key);
+    if (before !== undefined) this.#byResource.get(resourceText(before.resource))?.delete(key);
     this.#objects.set(key, entry);
     this.#changed.add(key);
-    const owner = resourceKey(entry.resource);
+    const owner = resourceText(entry.resource);
     const entries = this.#byResource.get(owner);
     if (entries) entries.set(key, entry);
     else this.#byResource.set(owner, new Map([[key, entry]]));
@@ -133,8 +139,4 @@ export class Ledger {
 
 function connectionKey(connection: RecordedConnection): string {
   return `${connection.kind}/${connection.name}`;
-}
-
-function resourceKey(resource: ResourceId): string {
-  return `${resource.kind}/${resource.namespace}/${resource.name}`;
 }

@@ -1,17 +1,20 @@
 import { TargetError } from '../contract/errors.ts';
-import type { ObjectType } from '../contract/kind.ts';
+import type { ObjectType, ReadRequest } from '../contract/kind.ts';
+import type { Io } from '../contract/target.ts';
 import {
   isUnreadable,
   keyText,
+  resourceText,
   type Desired,
   type Live,
   type ObjectKey,
   type Owned,
-  type Unreadable,
 } from '../plan/step.ts';
-import { contextOf, kindOf, typeOf, type World } from './world.ts';
+import { derive, objectsOf } from './compose.ts';
+import { connectionOf, kindOf, typeOf, type World } from './world.ts';
 
-interface Wanted {
+/** What shall be read of one type on one connection. */
+export interface Wanted {
   readonly connection: string;
   readonly type: ObjectType;
   readonly desired: Desired[];
@@ -20,95 +23,128 @@ interface Wanted {
 
 /** Reads what the declared and the owned objects are now, each type on each connection by one request where lists allow. */
 export async function observe(world: World, signal: AbortSignal): Promise<void> {
+  const readEach = (wanted: readonly Wanted[]): Promise<unknown> =>
+    Promise.all(wanted.map((w) => readWhole(world, w, signal)));
   const wanted = wantedOf(world);
-  const readEach = (meant: readonly Wanted[]): Promise<unknown> =>
-    Promise.all(meant.map((w) => readType(world, w, signal)));
   await readEach(wanted.filter(({ type }) => !type.late));
   if (wanted.some(({ type }) => type.late)) await readEach(wantedOf(world).filter(({ type }) => type.late));
 }
 
-/** Reads one object again, after a write of which it is not known what became of it. */
+/** Reads one object again, after a write of which it is not known what became of it. @throws TargetError */
 export async function observeOne(world: World, desired: Desired, signal: AbortSignal): Promise<void> {
   const type = typeOf(world, desired.key.type);
-  const owned = world.ledger.ownedBy(desired.resource).filter((o) => o.key.type === type.name);
-  const found = await type.read(
-    world.io,
-    {
-      connection: desired.key.connection,
-      desired: [desired],
-      owned,
-      cached: cachedOf(world, desired.key.connection, type),
-    },
-    signal,
-  );
-  if (type.identify)
-    world.view.replace(desired.key.connection, type, merged(world, desired.key.connection, type, found));
-  else world.view.put(desired.key, type, found.get(desired.key.name));
+  const owned = world.ledger.ownedBy(resourceText(desired.resource)).filter((o) => o.key.type === type.name);
+  await readPart(world, world.io, { connection: desired.key.connection, type, desired: [desired], owned }, signal);
 }
 
-/** Every declared object, as the views stand now. */
-export function derive(world: World): Desired[] {
-  const context = contextOf(world);
-  return world.resources.flatMap((resource) => [...kindOf(world, resource).objects(resource, context)]);
-}
-
-function wantedOf(world: World): Wanted[] {
-  const wanted = new Map<string, Wanted>();
-  const entry = (key: ObjectKey): Wanted => {
-    const type = typeOf(world, key.type);
-    const id = `${key.connection}/${key.type}`;
-    const found = wanted.get(id) ?? { connection: key.connection, type, desired: [], owned: [] };
-    wanted.set(id, found);
-    return found;
-  };
+/** Everything declared and everything owned in scope, by type and connection. */
+export function wantedOf(world: World): Wanted[] {
+  const collected = new Collected(world);
   const declared = new Set<string>();
   for (const desired of derive(world)) {
     declared.add(keyText(desired.key));
-    entry(desired.key).desired.push(desired);
+    collected.of(desired.key).desired.push(desired);
   }
-  for (const resource of world.resources) {
-    for (const key of kindOf(world, resource).observes?.(resource) ?? []) entry(key);
+  for (const resource of world.resources.values()) {
+    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key);
   }
   for (const owned of world.ledger.all()) {
-    if (declared.has(keyText(owned.key)) || world.inScope(owned.source)) entry(owned.key).owned.push(owned);
+    if (declared.has(keyText(owned.key)) || world.inScope(owned.source)) collected.of(owned.key).owned.push(owned);
   }
-  return [...wanted.values()];
+  return collected.all();
 }
 
-/** A type that can't be read leaves its failure in the view: plans say so, and never take its objects for absent. */
-async function readType(
-  world: World,
-  { connection, type, desired, owned }: Wanted,
-  signal: AbortSignal,
-): Promise<void> {
-  const refused = world.connections.find((c) => c.kind === type.connection && c.name === connection)?.refused;
+/** What one resource stands for, looks at, and owns. */
+export function wantedBy(world: World, id: string): Wanted[] {
+  const collected = new Collected(world);
+  const resource = world.resources.get(id);
+  if (resource !== undefined) {
+    for (const desired of objectsOf(world, resource)) collected.of(desired.key).desired.push(desired);
+    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key);
+  }
+  for (const owned of world.ledger.ownedBy(id)) collected.of(owned.key).owned.push(owned);
+  return collected.all();
+}
+
+class Collected {
+  readonly #wanted = new Map<string, Wanted>();
+  readonly #world: World;
+
+  constructor(world: World) {
+    this.#world = world;
+  }
+
+  of(key: ObjectKey): Wanted {
+    const id = `${key.connection}/${key.type}`;
+    const known = this.#wanted.get(id);
+    if (known !== undefined) return known;
+    const wanted = { connection: key.connection, type: typeOf(this.#world, key.type), desired: [], owned: [] };
+    this.#wanted.set(id, wanted);
+    return wanted;
+  }
+
+  all(): Wanted[] {
+    return [...this.#wanted.values()];
+  }
+}
+
+/**
+ * Reads all of a type on a connection. A type that can't be read leaves its failure in the view: plans say so, and never
+ * take its objects for absent.
+ * @returns the index of Nomad at which it stood so, 0 where there is none.
+ */
+export async function readWhole(world: World, wanted: Wanted, signal: AbortSignal): Promise<number> {
+  const { connection, type } = wanted;
+  const refused = type.connection === 'local' ? undefined : connectionOf(world, type.connection, connection)?.refused;
   if (refused !== undefined) {
     world.view.fail(connection, type, refused);
-    return;
+    return 0;
   }
+  const began = world.view.begin();
   try {
-    const cached = cachedOf(world, connection, type);
-    world.view.replace(connection, type, await type.read(world.io, { connection, desired, owned, cached }, signal));
+    const reading = await type.read(world.io, requestFor(world, wanted), signal);
+    world.view.replace(connection, type, reading, began);
+    return reading.index ?? 0;
   } catch (error) {
-    if (!(error instanceof TargetError)) throw error;
-    world.view.fail(connection, type, {
-      error: error.message,
-      reason: error.class === 'denied' ? 'Denied' : 'Unavailable',
-    });
+    failed(world, wanted, error);
+    return 0;
   }
 }
 
-function cachedOf(world: World, connection: string, type: ObjectType): Map<string, Live> {
+/** Reads some objects of a type. @throws TargetError, and leaves the failure in the view. */
+export async function readPart(world: World, io: Io, wanted: Wanted, signal: AbortSignal): Promise<void> {
+  const { connection, type } = wanted;
+  const began = world.view.begin();
+  try {
+    const reading = await type.read(io, requestFor(world, wanted), signal);
+    world.view.take(connection, type, askedFor(world, wanted), reading, began);
+  } catch (error) {
+    failed(world, wanted, error);
+    throw error;
+  }
+}
+
+function failed(world: World, { connection, type }: Wanted, error: unknown): void {
+  if (!(error instanceof TargetError)) throw error;
+  const reason = error.class === 'denied' ? 'Denied' : 'Unavailable';
+  world.view.fail(connection, type, { error: error.message, reason });
+}
+
+function requestFor(world: World, { connection, type, desired, owned }: Wanted): ReadRequest {
   const cached = new Map<string, Live>();
   for (const [name, live] of world.view.all(connection, type.name)) if (!isUnreadable(live)) cached.set(name, live);
-  return cached;
+  return { connection, desired, owned, cached };
 }
 
-function merged(
-  world: World,
-  connection: string,
-  type: ObjectType,
-  found: ReadonlyMap<string, Live | Unreadable>,
-): Map<string, Live | Unreadable> {
-  return new Map([...world.view.all(connection, type.name), ...found]);
+/**
+ * The names of which a reading tells that they are gone where it does not have them. A type with a second way to find its
+ * objects always reads all that can be found by it.
+ */
+function askedFor(world: World, { connection, type, desired, owned }: Wanted): string[] {
+  const names = [...desired.map((d) => d.key.name), ...owned.map((o) => (type.identify && o.id) ?? o.key.name)];
+  if (!type.index) return names;
+  for (const [name, live] of world.view.all(connection, type.name)) {
+    if (!isUnreadable(live) && type.index(live) !== undefined) names.push(name);
+  }
+  return names;
 }

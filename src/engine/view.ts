@@ -1,25 +1,47 @@
-import type { ObjectType } from '../contract/kind.ts';
+import type { ObjectType, Reading } from '../contract/kind.ts';
 import { isUnreadable, type Live, type ObjectKey, type Unreadable } from '../plan/step.ts';
+import { canonical } from '../plan/value.ts';
+
+type Entry = Live | Unreadable;
 
 interface Shelf {
-  objects: Map<string, Live | Unreadable>;
-  byIndex: Map<string, Live[]>;
-  failure?: Unreadable;
+  readonly type: ObjectType;
+  readonly objects: Map<string, Entry>;
+  readonly byIndex: Map<string, Live[]>;
+  /** What we wrote, and what events deleted, until a reading that began later confirms it: when, and at which index. */
+  readonly written: Map<string, { readonly at: number; readonly index: number }>;
+  failure?: Unreadable | undefined;
+}
+
+/** A live object is not what it was in the view. */
+export interface ViewChange {
+  readonly connection: string;
+  readonly type: ObjectType;
+  readonly name: string;
+  readonly before: Entry | undefined;
+  readonly after: Entry | undefined;
 }
 
 /**
- * The live objects as last read: what plans are made from. Whatever feeds it (a list, a stream, a sweep, our own
- * write), it answers from memory.
+ * The live objects as last read: what plans are made from. Whatever feeds it (a list, a stream, a sweep, our own write),
+ * it answers from memory.
+ *
+ * Guarantees: a reading that began before a write of ours was through never hides what that write made; an event that
+ * is older than what is known of its object changes nothing; a change is told once, and only where something other than
+ * indexes and hashes differs.
  */
 export class LiveView {
   readonly #shelves = new Map<string, Shelf>();
+  #moment = 0;
+  /** Told of every change that did not come from a write of ours. */
+  onChange: (change: ViewChange) => void = () => undefined;
 
-  get(connection: string, type: string, name: string): Live | Unreadable | undefined {
+  get(connection: string, type: string, name: string): Entry | undefined {
     return this.#shelves.get(shelfKey(connection, type))?.objects.get(name);
   }
 
-  all(connection: string, type: string): ReadonlyMap<string, Live | Unreadable> {
-    return this.#shelves.get(shelfKey(connection, type))?.objects ?? new Map<string, Live | Unreadable>();
+  all(connection: string, type: string): ReadonlyMap<string, Entry> {
+    return this.#shelves.get(shelfKey(connection, type))?.objects ?? new Map<string, Entry>();
   }
 
   by(connection: string, type: string, index: string): readonly Live[] {
@@ -31,37 +53,89 @@ export class LiveView {
     return this.#shelves.get(shelfKey(connection, type))?.failure;
   }
 
-  /** Takes the place of everything known of that type there. */
-  replace(connection: string, type: ObjectType, objects: ReadonlyMap<string, Live | Unreadable>): void {
-    const shelf: Shelf = { objects: new Map(objects), byIndex: new Map() };
-    for (const live of objects.values()) addToIndex(shelf, type, live);
-    this.#shelves.set(shelfKey(connection, type.name), shelf);
+  /** What a reading says when it began, for `replace` and `take`. */
+  begin(): number {
+    return ++this.#moment;
   }
 
+  /** A reading of all that matters of a type: what it does not name is gone. */
+  replace(connection: string, type: ObjectType, { objects, index = 0 }: Reading, began: number): void {
+    const shelf = this.#shelf(connection, type);
+    shelf.failure = undefined;
+    const isNewer = (name: string): boolean => {
+      const written = shelf.written.get(name);
+      if (written === undefined) return indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
+      if (written.at > began) return true;
+      shelf.written.delete(name);
+      return false;
+    };
+    for (const name of [...shelf.objects.keys()])
+      if (!objects.has(name) && !isNewer(name)) this.#set(connection, shelf, name, undefined);
+    for (const [name, entry] of objects) if (!isNewer(name)) this.#set(connection, shelf, name, entry);
+  }
+
+  /** A reading of some objects: those that were asked for and that it does not name are gone. */
+  take(connection: string, type: ObjectType, asked: Iterable<string>, { objects }: Reading, began: number): void {
+    const shelf = this.#shelf(connection, type);
+    shelf.failure = undefined;
+    for (const name of new Set([...asked, ...objects.keys()])) {
+      const written = shelf.written.get(name);
+      if (written !== undefined && written.at > began) continue;
+      shelf.written.delete(name);
+      this.#set(connection, shelf, name, objects.get(name));
+    }
+  }
+
+  /** The type can't be read there: plans say so. What was known before is kept, to tell later what has changed. */
   fail(connection: string, type: ObjectType, failure: Unreadable): void {
-    this.#shelves.set(shelfKey(connection, type.name), { objects: new Map(), byIndex: new Map(), failure });
+    this.#shelf(connection, type).failure = failure;
   }
 
-  /** One object as it stands after a write or a read of its own; undefined for gone. */
-  put(key: ObjectKey, type: ObjectType, live: Live | Unreadable | undefined, previous?: Live): void {
-    const shelf = this.#shelf(key.connection, key.type);
-    const name = (of: Live | Unreadable | undefined): string =>
-      of !== undefined && !isUnreadable(of) && type.identify ? type.identify(of) : key.name;
-    const old = shelf.objects.get(name(live ?? previous));
-    if (old !== undefined) removeFromIndex(shelf, type, old);
-    if (live === undefined) {
-      shelf.objects.delete(name(previous));
+  /** What an event says of one object; undefined for gone. */
+  event(connection: string, type: ObjectType, name: string, live: Live | undefined, index: number): void {
+    const shelf = this.#shelf(connection, type);
+    const known = shelf.objects.get(name);
+    if (index <= indexOf(known) || index <= (shelf.written.get(name)?.index ?? 0)) return;
+    // A list that was made before it is gone must not bring it back.
+    if (live === undefined && known !== undefined) shelf.written.set(name, { at: ++this.#moment, index });
+    // Events do not tell which token is our own.
+    const guard = known !== undefined && !isUnreadable(known) ? known.protected : undefined;
+    this.#set(connection, shelf, name, live && guard !== undefined ? { ...live, protected: guard } : live);
+  }
+
+  /** One object as it stands after a write of ours; undefined for gone. @param index of the write, where Nomad told it. */
+  put(key: ObjectKey, type: ObjectType, live: Live | undefined, previous?: Live, index = live?.index ?? 0): void {
+    const shelf = this.#shelf(key.connection, type);
+    const of = live ?? previous;
+    const name = (of && type.identify?.(of)) ?? key.name;
+    // Somebody else was faster: their event came before our reply.
+    if (index > 0 && indexOf(shelf.objects.get(name)) > index) return;
+    shelf.written.set(name, { at: ++this.#moment, index });
+    this.#store(shelf, name, live);
+  }
+
+  #set(connection: string, shelf: Shelf, name: string, after: Entry | undefined): void {
+    const before = shelf.objects.get(name);
+    this.#store(shelf, name, after);
+    if (!isSame(before, after)) this.onChange({ connection, type: shelf.type, name, before, after });
+  }
+
+  #store(shelf: Shelf, name: string, entry: Entry | undefined): void {
+    const before = shelf.objects.get(name);
+    if (before !== undefined) removeFromIndex(shelf, before);
+    if (entry === undefined) {
+      shelf.objects.delete(name);
       return;
     }
-    shelf.objects.set(name(live), live);
-    addToIndex(shelf, type, live);
+    shelf.objects.set(name, entry);
+    addToIndex(shelf, entry);
   }
 
-  #shelf(connection: string, type: string): Shelf {
-    const key = shelfKey(connection, type);
+  #shelf(connection: string, type: ObjectType): Shelf {
+    const key = shelfKey(connection, type.name);
     let shelf = this.#shelves.get(key);
     if (shelf === undefined) {
-      shelf = { objects: new Map(), byIndex: new Map() };
+      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map() };
       this.#shelves.set(key, shelf);
     }
     return shelf;
@@ -72,18 +146,33 @@ function shelfKey(connection: string, type: string): string {
   return `${connection}/${type}`;
 }
 
-function addToIndex(shelf: Shelf, type: ObjectType, live: Live | Unreadable): void {
-  const index = isUnreadable(live) ? undefined : type.index?.(live);
-  if (index === undefined || isUnreadable(live)) return;
-  const entries = shelf.byIndex.get(index);
-  if (entries) entries.push(live);
-  else shelf.byIndex.set(index, [live]);
+function indexOf(entry: Entry | undefined): number {
+  return entry === undefined || isUnreadable(entry) ? 0 : (entry.index ?? 0);
 }
 
-function removeFromIndex(shelf: Shelf, type: ObjectType, live: Live | Unreadable): void {
-  const index = isUnreadable(live) ? undefined : type.index?.(live);
+/** Whether a plan could tell the two apart. */
+function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
+  if (a === b) return true;
+  if (a === undefined || b === undefined) return false;
+  if (isUnreadable(a) || isUnreadable(b)) return isUnreadable(a) && isUnreadable(b) && a.error === b.error;
+  if (a.id !== b.id || a.protected !== b.protected) return false;
+  const { hash: _a, ...factsOfA } = a.facts ?? {};
+  const { hash: _b, ...factsOfB } = b.facts ?? {};
+  return canonical(a.fields) === canonical(b.fields) && canonical(factsOfA) === canonical(factsOfB);
+}
+
+function addToIndex({ type, byIndex }: Shelf, entry: Entry): void {
+  const index = isUnreadable(entry) ? undefined : type.index?.(entry);
+  if (index === undefined || isUnreadable(entry)) return;
+  const entries = byIndex.get(index);
+  if (entries) entries.push(entry);
+  else byIndex.set(index, [entry]);
+}
+
+function removeFromIndex({ type, byIndex }: Shelf, entry: Entry): void {
+  const index = isUnreadable(entry) ? undefined : type.index?.(entry);
   if (index === undefined) return;
-  const left = (shelf.byIndex.get(index) ?? []).filter((other) => other !== live);
-  if (left.length > 0) shelf.byIndex.set(index, left);
-  else shelf.byIndex.delete(index);
+  const left = (byIndex.get(index) ?? []).filter((other) => other !== entry);
+  if (left.length > 0) byIndex.set(index, left);
+  else byIndex.delete(index);
 }

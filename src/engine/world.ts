@@ -1,8 +1,9 @@
 import type { AnyKind, ConnectionReference, ObjectType, PlanContext } from '../contract/kind.ts';
 import { idOf, type Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
-import type { Unreadable } from '../plan/step.ts';
+import { resourceText, type Unreadable } from '../plan/step.ts';
 import type { Ledger } from './ledger.ts';
+import { indexLookup, objectLookup, type Tracker } from './tracker.ts';
 import type { LiveView } from './view.ts';
 
 /** What is known of a connection without asking it. */
@@ -31,9 +32,11 @@ export interface Grants {
 /** Everything that the engine works on: the kinds, the two views, the inventory, and the way out. */
 export interface World {
   readonly kinds: readonly AnyKind[];
-  readonly resources: readonly Resource[];
-  readonly connections: readonly Connection[];
+  /** What is declared, by `resourceText`. Connections are not among them. */
+  resources: ReadonlyMap<string, Resource>;
+  connections: readonly Connection[];
   readonly view: LiveView;
+  readonly tracker: Tracker;
   readonly ledger: Ledger;
   readonly io: Io;
   readonly owner: string;
@@ -41,39 +44,58 @@ export interface World {
   readonly now: () => number;
   readonly pathName: (absolute: string) => string;
   /** Whether what the inventory holds under this source is pruned when nothing declares it. */
-  readonly inScope: (source: string) => boolean;
+  inScope: (source: string) => boolean;
 }
 
-/** What kinds derive their objects from. Made once per derivation: `now` does not move within it. */
-export function contextOf(world: World): PlanContext {
-  const now = world.now();
-  const find = (kind: ConnectionReference['kind'], name: string): Connection | undefined =>
-    world.connections.find((c) => c.kind === kind && c.name === name);
+/** By `resourceText`; in their order. */
+export function byId(resources: readonly Resource[]): Map<string, Resource> {
+  return new Map(resources.map((resource) => [resourceText(idOf(resource)), resource]));
+}
+
+export function connectionOf(world: World, kind: Connection['kind'], name: string): Connection | undefined {
+  return world.connections.find((c) => c.kind === kind && c.name === name);
+}
+
+/**
+ * What kinds derive their objects from. Made once per derivation: `now` does not move within it.
+ * @param looked collects what was looked at, for the tracker.
+ */
+export function contextOf(world: World, looked: Set<string> = new Set()): PlanContext {
   return {
     owner: world.owner,
-    now,
-    live: ({ connection, type, name }) =>
-      world.view.failure(connection, type) ?? world.view.get(connection, type, name),
-    liveBy: (connection, type, index) => world.view.by(connection, type, index),
+    now: world.now(),
+    live: ({ connection, type, name }) => {
+      looked.add(objectLookup(connection, type, name));
+      return world.view.failure(connection, type) ?? world.view.get(connection, type, name);
+    },
+    liveBy: (connection, type, index) => {
+      looked.add(indexLookup(connection, type, index));
+      return world.view.by(connection, type, index);
+    },
     failure: (connection, type) => world.view.failure(connection, type),
-    ownedBy: (resource) => world.ledger.ownedBy(idOf(resource)),
-    nomadAddress: (name) => find('NomadCluster', name)?.address,
-    vaultServer: (name) => find('VaultServer', name),
+    ownedBy: (resource) => world.ledger.ownedBy(resourceText(idOf(resource))),
+    nomadAddress: (name) => connectionOf(world, 'NomadCluster', name)?.address,
+    vaultServer: (name) => connectionOf(world, 'VaultServer', name),
     pathName: world.pathName,
   };
 }
 
-export function kindOf(world: World, resource: Resource): AnyKind {
+export function kindOf(world: World, resource: Pick<Resource, 'kind'>): AnyKind {
   const kind = world.kinds.find((k) => k.kind === resource.kind);
   if (kind === undefined) throw new Error(`no kind ${resource.kind} is registered`);
   return kind;
 }
 
+const typesOf = new WeakMap<readonly AnyKind[], ReadonlyMap<string, ObjectType>>();
+
 /** @throws Error for a type that no kind has: the inventory was written by a newer version. */
 export function typeOf(world: World, name: string): ObjectType {
-  for (const kind of world.kinds) {
-    const type = kind.types.find((t) => t.name === name);
-    if (type !== undefined) return type;
+  let types = typesOf.get(world.kinds);
+  if (types === undefined) {
+    types = new Map(world.kinds.flatMap((kind) => kind.types).map((type) => [type.name, type]));
+    typesOf.set(world.kinds, types);
   }
+  const type = types.get(name);
+  if (type !== undefined) return type;
   throw new Error(`unknown type of object "${name}": was the inventory written by a newer version of nomad-access?`);
 }

@@ -4,6 +4,7 @@ import {
   keyText,
   resourceText,
   type Action,
+  type DeletionPolicy,
   type Desired,
   type Live,
   type ObjectKey,
@@ -17,6 +18,9 @@ import {
 /** An object of ours that nothing declares any more, with what its type says about its deletion. */
 export interface Undeclared {
   readonly owned: Owned;
+  /** As declared now, or as the inventory remembers it where nothing declares the resource any more. */
+  readonly suspended: boolean;
+  readonly deletionPolicy: DeletionPolicy;
   readonly live: Live | Unreadable | undefined;
   /** The fingerprint of the live object, by its type's rules: tells whether an interrupted create made it. */
   readonly liveFingerprint?: string;
@@ -28,12 +32,17 @@ export interface Undeclared {
   readonly partOf?: ObjectKey;
 }
 
+/** Whether an object that is planned elsewhere can be depended on: it stands, it is refused, or it is yet to be made. */
+export type DependencyState = 'stands' | 'refused' | 'missing';
+
 export interface PlanInput {
   /** Every declared object, those of one resource together, dependencies first. */
   readonly desired: readonly Desired[];
   /** What the inventory holds for a key. */
   readonly owned: (key: ObjectKey) => Owned | undefined;
   readonly undeclared: readonly Undeclared[];
+  /** Of objects that are not among `desired`; without it, all of them stand. */
+  readonly dependencies?: (key: ObjectKey) => DependencyState;
 }
 
 /**
@@ -43,10 +52,11 @@ export interface PlanInput {
 export function plan(input: PlanInput): PlannedStep[] {
   const declared = block(
     coupleAdoptions(input.desired.map((desired) => planDesired(desired, input.owned(desired.key)))),
+    input.dependencies ?? (() => 'stands'),
   );
   const replaced = new Set(input.desired.flatMap((d) => (d.replaces ? [keyText(d.replaces.key)] : [])));
   const undeclared = input.undeclared.map((object) => planUndeclared(object, replaced.has(keyText(object.owned.key))));
-  return [...declared, ...followWhole(input.undeclared, undeclared)];
+  return [...declared, ...spare(declared, followWhole(input.undeclared, undeclared))];
 }
 
 /** One declared object. The order of the cases is the order of precedence. */
@@ -185,21 +195,42 @@ function coupleAdoptions(steps: readonly PlannedStep[]): PlannedStep[] {
   });
 }
 
-/** What depends on something refused is not written either. */
-function block(steps: readonly PlannedStep[]): PlannedStep[] {
-  const refused = new Set(steps.filter((s) => s.step.action === 'refuse').map((s) => keyText(s.key)));
+/** What depends on something refused is not written either; what depends on something that is yet to be made waits. */
+function block(steps: readonly PlannedStep[], dependencies: (key: ObjectKey) => DependencyState): PlannedStep[] {
+  const states = new Map<string, DependencyState>(
+    steps.map((s) => [keyText(s.key), s.step.action === 'refuse' ? 'refused' : 'stands']),
+  );
   const result: PlannedStep[] = [];
   for (const planned of inDependencyOrder(steps)) {
-    const cause =
-      planned.step.action === 'noop' ? undefined : planned.dependsOn.map(keyText).find((key) => refused.has(key));
-    if (cause === undefined || planned.step.action === 'refuse') {
+    const cause = needsOthers(planned)
+      ? planned.dependsOn.find((key) => (states.get(keyText(key)) ?? dependencies(key)) !== 'stands')
+      : undefined;
+    if (cause === undefined) {
       result.push(planned);
       continue;
     }
-    refused.add(keyText(planned.key));
-    result.push(refuse(planned, 'Blocked', `it depends on ${cause}, which is refused`));
+    states.set(keyText(planned.key), 'refused');
+    const isRefused = (states.get(keyText(cause)) ?? dependencies(cause)) === 'refused';
+    const why = isRefused ? 'which is refused' : 'which does not exist yet';
+    result.push(refuse(planned, 'Blocked', `it depends on ${keyText(cause)}, ${why}`));
   }
   return result;
+}
+
+function needsOthers({ step: { action } }: PlannedStep): boolean {
+  return action !== 'noop' && action !== 'refuse';
+}
+
+/** Nothing of a resource is deleted while something of it is refused: what would take its place is not there. */
+function spare(declared: readonly PlannedStep[], undeclared: readonly PlannedStep[]): PlannedStep[] {
+  const refused = new Map(
+    declared.filter((s) => s.step.action === 'refuse').map((s) => [resourceText(s.step), s.step.object]),
+  );
+  return undeclared.map((planned) => {
+    const cause = refused.get(resourceText(planned.step));
+    if (cause === undefined || planned.step.action !== 'delete') return planned;
+    return refuse(planned, 'Blocked', `it stays while ${cause} of the same resource is refused`);
+  });
 }
 
 function refuse(planned: PlannedStep, reason: Reason, message: string): PlannedStep {
@@ -228,14 +259,20 @@ export function inDependencyOrder(steps: readonly PlannedStep[]): PlannedStep[] 
 export function planUndeclared(object: Undeclared, isReplaced: boolean): PlannedStep {
   const { owned, live } = object;
   const make = maker(owned.key, owned.resource, { owned }, []);
-  if (owned.suspended)
-    return make('noop', 'Suspended', [], 'it is suspended: not deleted until spec.suspend is false', readable(live));
+  if (object.suspended)
+    return make(
+      'noop',
+      'Suspended',
+      [],
+      'it is suspended: not deleted until an apply with spec.suspend: false',
+      readable(live),
+    );
   if (isUnreadable(live)) return make('refuse', live.reason, [], live.error);
   if (live === undefined) return make('noop', 'Gone', [], 'it is gone already');
   if (owned.state === 'pending' && owned.intent !== object.liveFingerprint) {
     return make('noop', 'Gone', [], 'it was never made by us; what stands there is not ours and stays');
   }
-  if (owned.deletionPolicy === 'Orphan') return make('noop', 'Orphaned', [], 'it stays, and is ours no longer', live);
+  if (object.deletionPolicy === 'Orphan') return make('noop', 'Orphaned', [], 'it stays, and is ours no longer', live);
   if (live.protected !== undefined)
     return make('refuse', 'Protected', [], `it is never deleted: ${live.protected}`, live);
   if (object.retained !== undefined) return make('refuse', 'InUse', [], object.retained, live);

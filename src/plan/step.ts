@@ -53,7 +53,9 @@ export interface Live {
   readonly fields: Fields;
   /** The server's own identifier: a token's accessor ID, a mount's accessor. */
   readonly id?: string;
-  /** Read-only facts that are never compared: indexes, hashes, expiry, what a mount carries. */
+  /** Nomad's ModifyIndex, where it has one: tells which of two readings is the newer one. */
+  readonly index?: number;
+  /** Read-only facts that are never compared: hashes, expiry, what a mount carries. */
   readonly facts?: Fields;
   /** Set where nobody may change the object through us, with the reason: the own token, the bootstrap token. */
   readonly protected?: string;
@@ -111,6 +113,8 @@ export interface Desired {
   readonly replaces?: { readonly key: ObjectKey; readonly live: Live };
   /** What the inventory shall remember beside the usual. */
   readonly detail?: Fields;
+  /** When time alone may change what shall be done; milliseconds since the epoch. */
+  readonly dueAt?: number;
 }
 
 /** One entry of a plan: pure data, printed by `plan`, executed by `apply` and `run`, the source of conditions. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pRetry from 'p-retry';
-import { errors, Pool } from 'undici';
+import { buildConnector, Client, errors, Pool } from 'undici';
 import { messageOf, TargetError } from '../contract/errors.ts';
 import { AdaptiveLimit } from './limit.ts';
 import { connectOptions, type TlsOptions } from './tls.ts';
@@ -14,6 +14,13 @@ export interface HttpOptions {
   /** Until the first byte of a reply, and between two; milliseconds. */
   readonly timeoutMs?: number;
   readonly retry?: RetryOptions;
+  /**
+   * Asked in the same tick in which a request is handed to its connection, and again when a new connection stands: whoever
+   * may not act any more (the lease has ended) throws.
+   */
+  readonly gate?: (() => void) | undefined;
+  /** Told of every request, retries included. @param status 0 where no reply came. @param seconds it took. */
+  readonly onReply?: ((method: string, status: number, seconds: number) => void) | undefined;
 }
 
 export interface RetryOptions {
@@ -33,6 +40,15 @@ export interface HttpRequest {
   /** Whether it may be sent again when it is not known what became of it. */
   readonly idempotent: boolean;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** A reply that never ends, read line by line. */
+export interface LinesRequest {
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** How long it may say nothing before it counts as dead: until the first line, and between two; milliseconds. */
+  readonly quietMs: { readonly first: number; readonly later: number };
+  readonly signal: AbortSignal;
 }
 
 export interface HttpResponse {
@@ -61,6 +77,10 @@ export class Http {
   readonly #limit: AdaptiveLimit;
   readonly #address: string;
   readonly #retry: RetryOptions;
+  readonly #origin: string;
+  readonly #clientOptions: Client.Options;
+  readonly #gate: () => void;
+  readonly #onReply: NonNullable<HttpOptions['onReply']>;
 
   constructor(options: HttpOptions) {
     const unix = options.address.startsWith('unix://');
@@ -68,14 +88,23 @@ export class Http {
     this.#address = options.address.replace(/\/$/, '');
     this.#retry = options.retry ?? DEFAULT_RETRY;
     this.#limit = new AdaptiveLimit(options.maxConnections);
-    this.#pool = new Pool(unix ? 'http://localhost' : new URL(options.address).origin, {
-      connections: options.maxConnections,
+    this.#gate = options.gate ?? (() => undefined);
+    this.#onReply = options.onReply ?? (() => undefined);
+    this.#origin = unix ? 'http://localhost' : new URL(options.address).origin;
+    this.#clientOptions = {
       pipelining: 1,
       headersTimeout: timeout,
       bodyTimeout: timeout,
-      connect: { ...connectOptions(options.tls), timeout: 10_000 },
-      ...(unix && { socketPath: options.address.slice('unix://'.length) }),
-    });
+      connect: gated(
+        buildConnector({
+          ...connectOptions(options.tls),
+          timeout: 10_000,
+          ...(unix && { socketPath: options.address.slice('unix://'.length) }),
+        }),
+        this.#gate,
+      ),
+    };
+    this.#pool = new Pool(this.#origin, { ...this.#clientOptions, connections: options.maxConnections });
   }
 
   /**
@@ -93,7 +122,50 @@ export class Http {
       });
     } catch (error) {
       if (error instanceof Refused) return error.response;
+      if (error instanceof TargetError) throw error;
       throw this.#unanswered(request, error);
+    }
+  }
+
+  /**
+   * Lines as they come, over a connection of its own: it does not count against the limit, and ends with the signal.
+   * A status other than 200 is yielded as a response, and ends it.
+   * @throws TargetError `transient` when it breaks, or says nothing for too long.
+   */
+  async *lines(request: LinesRequest): AsyncGenerator<string | HttpResponse> {
+    const quiet = new AbortController();
+    const client = new Client(this.#origin, { ...this.#clientOptions, headersTimeout: 0, bodyTimeout: 0 });
+    let timer = setTimeout(() => {
+      quiet.abort();
+    }, request.quietMs.first);
+    try {
+      this.#gate();
+      const reply = await client.request({
+        method: 'GET',
+        path: request.path,
+        headers: request.headers,
+        signal: AbortSignal.any([request.signal, quiet.signal]),
+      });
+      if (reply.statusCode !== 200) {
+        yield { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
+        return;
+      }
+      for await (const line of linesOf(reply.body)) {
+        clearTimeout(timer);
+        timer = setTimeout(() => {
+          quiet.abort();
+        }, request.quietMs.later);
+        yield line;
+      }
+    } catch (error) {
+      if (request.signal.aborted) return;
+      if (error instanceof TargetError) throw error;
+      const path = request.path.split('?')[0] ?? '';
+      const why = quiet.signal.aborted ? 'it says nothing' : reasonOf(error);
+      throw new TargetError(`GET ${this.#address}${path}: ${why}`, { class: 'transient', cause: error });
+    } finally {
+      clearTimeout(timer);
+      client.destroy().catch(() => undefined);
     }
   }
 
@@ -102,6 +174,19 @@ export class Http {
   }
 
   async #once(request: HttpRequest): Promise<HttpResponse> {
+    const started = performance.now();
+    let status = 0;
+    try {
+      const response = await this.#exchange(request);
+      status = response.status;
+      return this.#judged(response);
+    } finally {
+      this.#onReply(request.method, status, (performance.now() - started) / 1000);
+    }
+  }
+
+  async #exchange(request: HttpRequest): Promise<HttpResponse> {
+    this.#gate();
     const reply = await this.#pool.request({
       method: request.method,
       path: request.path,
@@ -109,7 +194,10 @@ export class Http {
       ...(request.body !== undefined && { body: request.body }),
       ...(request.signal && { signal: request.signal }),
     });
-    const response = { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
+    return { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
+  }
+
+  #judged(response: HttpResponse): HttpResponse {
     if (response.status !== 429 && response.status < 500) {
       this.#limit.succeeded();
       return response;
@@ -127,9 +215,35 @@ export class Http {
   }
 }
 
+/** A connection that stands only when its use is no longer allowed is not used. */
+function gated(connect: buildConnector.connector, gate: () => void): buildConnector.connector {
+  return (options, callback) => {
+    connect(options, (...result) => {
+      try {
+        gate();
+      } catch (error) {
+        result[1]?.destroy();
+        callback(error as Error, null);
+        return;
+      }
+      callback(...result);
+    });
+  };
+}
+
+async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of body) {
+    const parts = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = parts.pop() ?? '';
+    for (const line of parts) if (line !== '') yield line;
+  }
+}
+
 /** 429 and a refused connection were never carried out; anything else may have been. */
 function mayRetry(error: Error, idempotent: boolean): boolean {
-  if (error.name === 'AbortError') return false;
+  if (error.name === 'AbortError' || error instanceof TargetError) return false;
   if (error instanceof Refused)
     return error.response.status === 429 || (idempotent && isPassing(error.response.status));
   return idempotent || neverSent(error);

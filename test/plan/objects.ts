@@ -38,3 +38,8 @@ export function owned(over: Partial<Owned> = {}): Owned {
 export function intentOf(d: Desired): string {
   return fingerprint(settled(d.fields), d.rules);
 }
+
+/** What the inventory says of an object that nothing declares any more. */
+export function remembered({ suspended, deletionPolicy }: Owned): Pick<Owned, 'suspended' | 'deletionPolicy'> {
+  return { suspended, deletionPolicy };
+}

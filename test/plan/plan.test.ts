@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { plan, planDesired, planUndeclared } from '../../src/plan/plan.ts';
+import { plan, planDesired, planUndeclared, type Undeclared } from '../../src/plan/plan.ts';
 import { keyText, type AdoptionPolicy, type Desired, type Live, type Owned } from '../../src/plan/step.ts';
 import { Deferred } from '../../src/plan/value.ts';
-import { desired, intentOf, live, owned } from './objects.ts';
+import { desired, intentOf, live, owned, remembered } from './objects.ts';
 
 const other = live({ fields: { text: 'other', list: ['x'], fixed: 1 } });
 
@@ -184,11 +184,12 @@ describe('plan of an object that nothing declares any more', () => {
       reason: 'Unavailable',
     },
   ])('is $action/$reason when $because', ({ object, action, reason }) => {
-    expect(planUndeclared(object, false).step).toMatchObject({ action, reason });
+    expect(planUndeclared({ ...remembered(object.owned), ...object }, false).step).toMatchObject({ action, reason });
   });
 });
 
 describe('plan of several objects', () => {
+  const gone = (o: Owned): Undeclared => ({ owned: o, live: undefined, ...remembered(o) });
   const key = (name: string): Desired['key'] => ({ connection: 'default', type: 'thing', name });
 
   it('refuses what depends on something refused', () => {
@@ -212,9 +213,34 @@ describe('plan of several objects', () => {
     expect(steps.map((s) => s.step.reason)).toEqual(['Adopted', 'New']);
   });
 
+  it('deletes nothing of a resource while something of it is refused', () => {
+    const conflict = desired({ live: other });
+    const dropped = { ...gone(owned({ key: key('dropped') })), live: live() };
+    const elsewhere = {
+      ...gone(owned({ key: key('x'), resource: { ...conflict.resource, name: 'x' } })),
+      live: live(),
+    };
+    const steps = plan({ desired: [conflict], owned: () => undefined, undeclared: [dropped, elsewhere] });
+    expect(steps.map((s) => [s.step.action, s.step.reason])).toEqual([
+      ['refuse', 'Conflict'],
+      ['refuse', 'Blocked'],
+      ['delete', 'Removed'],
+    ]);
+  });
+
+  it.each([
+    ['stands', 'New'],
+    ['missing', 'Blocked'],
+    ['refused', 'Blocked'],
+  ] as const)('of which one depends on an object elsewhere that is %s', (state, reason) => {
+    const dependent = desired({ dependsOn: [key('elsewhere')] });
+    const steps = plan({ desired: [dependent], owned: () => undefined, undeclared: [], dependencies: () => state });
+    expect(steps.map((s) => s.step.reason)).toEqual([reason]);
+  });
+
   it('keeps a part for as long as its whole stays', () => {
-    const whole = { owned: owned({ key: key('whole') }), live: live(), retained: 'foreign roles' };
-    const part = { owned: owned({ key: key('part') }), live: live(), partOf: key('whole') };
+    const whole = { ...gone(owned({ key: key('whole') })), live: live(), retained: 'foreign roles' };
+    const part = { ...gone(owned({ key: key('part') })), live: live(), partOf: key('whole') };
     const steps = plan({ desired: [], owned: () => undefined, undeclared: [whole, part] });
     expect(steps.map((s) => s.step.reason)).toEqual(['InUse', 'InUse']);
   });

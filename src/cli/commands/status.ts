@@ -1,7 +1,7 @@
 import { compose } from '../../engine/compose.ts';
 import { observe } from '../../engine/observe.ts';
 import { contextOf, kindOf, type World } from '../../engine/world.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { printable } from '../../plan/render.ts';
 import { resourceText, type PlannedStep, type ResourceId } from '../../plan/step.ts';
 import type { ManifestOptions } from '../options.ts';
@@ -49,8 +49,7 @@ function statuses(world: World, steps: readonly PlannedStep[]): ResourceStatus[]
     const id = resourceText(step.step);
     grouped.set(id, [...(grouped.get(id) ?? []), step]);
   }
-  const declared = new Map(world.resources.map((r) => [resourceText(idOf(r)), r]));
-  return [...grouped].map(([id, group]) => statusOf(world, declared.get(id), group));
+  return [...grouped].map(([id, group]) => statusOf(world, world.resources.get(id), group));
 }
 
 function statusOf(world: World, resource: Resource | undefined, group: readonly PlannedStep[]): ResourceStatus {

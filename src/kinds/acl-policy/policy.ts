@@ -36,6 +36,8 @@ interface Policy extends PolicyStub {
   readonly JobACL: JobAcl | null;
 }
 
+const LIST = '/v1/acl/policies';
+
 /** A Nomad ACL policy. */
 export const aclPolicyObject: ObjectType = {
   name: 'acl-policy',
@@ -46,15 +48,21 @@ export const aclPolicyObject: ObjectType = {
   /** One list; a policy's rules are fetched only where its hash is neither the declared one's nor the one read before. */
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
-    const stubs = await api.list<PolicyStub>('/v1/acl/policies', {}, signal);
+    const { items, index } = await api.list<PolicyStub>(LIST, {}, signal);
     const wanted = wantedFields(request);
-    const lives = stubs
+    const lives = items
       .filter((stub) => wanted.has(stub.Name))
       .map(async (stub): Promise<[string, Live] | undefined> => {
         const live = known(stub, wanted.get(stub.Name), request) ?? (await fetchPolicy(api, stub.Name, signal));
         return live && [stub.Name, live];
       });
-    return new Map((await Promise.all(lives)).filter((entry) => entry !== undefined));
+    return { objects: new Map((await Promise.all(lives)).filter((entry) => entry !== undefined)), index };
+  },
+
+  watch: {
+    topic: 'ACLPolicy',
+    list: LIST,
+    live: (payload) => livePolicy((payload as { ACLPolicy: Policy }).ACLPolicy),
   },
 
   async create(io, desired) {
@@ -67,7 +75,7 @@ export const aclPolicyObject: ObjectType = {
   },
 
   async remove(io, { key }) {
-    await io.nomad(key.connection).delete(path(key.name));
+    return io.nomad(key.connection).delete(path(key.name));
   },
 };
 
@@ -79,17 +87,18 @@ function wantedFields(request: ReadRequest): Map<string, Fields | undefined> {
 
 /** The live policy, if its hash tells all of it: it equals the declared one, or the one that was read before. */
 function known(stub: PolicyStub, declared: Fields | undefined, request: ReadRequest): Live | undefined {
-  if (declared !== undefined && policyHash(stub.Name, declared) === stub.Hash) {
-    return { fields: declared, facts: facts(stub) };
-  }
   const cached = request.cached.get(stub.Name);
-  return cached?.facts?.['hash'] === stub.Hash ? { ...cached, facts: facts(stub) } : undefined;
+  if (cached?.facts?.['hash'] === stub.Hash) return { ...cached, ...versionOf(stub) };
+  if (declared === undefined || policyHash(stub.Name, declared) !== stub.Hash) return undefined;
+  return { fields: declared, ...versionOf(stub) };
 }
 
 async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
   const reply = await api.get<Policy>(path(name), {}, signal);
-  if (reply === undefined) return undefined;
-  const policy = reply.body;
+  return reply && livePolicy(reply.body);
+}
+
+function livePolicy(policy: Policy): Live {
   return {
     fields: {
       description: policy.Description,
@@ -99,23 +108,23 @@ async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Pr
       'jobAcl.group': policy.JobACL?.Group ?? '',
       'jobAcl.task': policy.JobACL?.Task ?? '',
     },
-    facts: facts(policy),
+    ...versionOf(policy),
   };
 }
 
-function facts(stub: PolicyStub): Fields {
-  return { hash: stub.Hash, createIndex: stub.CreateIndex, modifyIndex: stub.ModifyIndex };
+function versionOf(stub: PolicyStub): Pick<Live, 'index' | 'facts'> {
+  return { index: stub.ModifyIndex, facts: { hash: stub.Hash } };
 }
 
 async function write(io: Io, key: { connection: string; name: string }, fields: Fields): Promise<Live> {
   const jobAcl = jobAclOf(fields);
-  await io.nomad(key.connection).put(path(key.name), {
+  const { index } = await io.nomad(key.connection).put(path(key.name), {
     Name: key.name,
     Description: fields['description'],
     Rules: fields['rules'],
     ...(jobAcl && { JobACL: jobAcl }),
   });
-  return { fields };
+  return { fields, index, facts: { hash: policyHash(key.name, fields) } };
 }
 
 function jobAclOf(fields: Fields): JobAcl | undefined {

@@ -133,6 +133,7 @@ function ownToken(resource: Token, context: PlanContext): Desired {
     dependsOn: policiesOf(spec),
     ...(match.is === 'replaced' && { replaces: match.old }),
     ...verdict(match, wanted, owned, context.now),
+    ...dueAt(match, wanted, owned),
     ...renamed(resource, context, key, 'spec.name', sameName),
   };
 }
@@ -156,6 +157,12 @@ function verdict(
   return { verdict: { action: 'noop', reason: 'Expired', message }, keeps: owned.map((o) => o.key) };
 }
 
+/** A plan made once the token has ended says so. */
+function dueAt(match: Match, wanted: Fields, owned: readonly Owned[]): Pick<Desired, 'dueAt'> {
+  const ends = expiry(match, wanted, owned);
+  return ends === undefined ? {} : { dueAt: ends };
+}
+
 /** When the token that stands for the resource ended or will end, if it was made with the declared life. */
 function expiry(match: Match, wanted: Fields, owned: readonly Owned[]): number | undefined {
   const remembered = owned.find((o) => o.detail?.['expirationTtl'] === wanted['expirationTtl'])?.detail?.['expiresAt'];
@@ -175,7 +182,7 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const name = context.pathName(isAbsolute(declared) ? declared : join(resource.folder, declared));
   const key = { connection: 'local', type: secretFileObject.name, name };
   const accessorId = readable(token.live)?.id;
-  const expired = token.verdict?.reason === 'Expired' ? token.verdict : undefined;
+  const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
     ...base(resource),
     key,
@@ -188,6 +195,11 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
     live: context.live(key),
     dependsOn: [token.key],
     detail: { nomadRef: resource.spec.nomadRef, accessorId: accessorId ?? null },
-    ...(expired && { verdict: expired }),
+    ...(verdict && { verdict }),
   };
+}
+
+/** Of which token a file shall hold the secret is not known while the tokens can't be read. */
+function unreadable(live: Live | Unreadable | undefined): Desired['verdict'] {
+  return isUnreadable(live) ? { action: 'refuse', reason: live.reason, message: live.error } : undefined;
 }

@@ -37,7 +37,7 @@ export const secretFileObject: ObjectType = {
       const live = await readFile(io, path, owned.get(path), desired.get(path), signal);
       if (live !== undefined) found.set(path, live);
     }
-    return found;
+    return { objects: found };
   },
 
   create: write,
@@ -45,6 +45,7 @@ export const secretFileObject: ObjectType = {
 
   async remove(io, { key }) {
     await io.files.remove(key.name);
+    return undefined;
   },
 
   remember: (live) => ({ accessorId: live.facts?.['accessorId'] ?? null, digest: live.facts?.['digest'] ?? null }),

@@ -40,6 +40,8 @@ interface Token extends TokenStub {
   readonly SecretID: string;
 }
 
+const LIST = '/v1/acl/tokens';
+
 /** A Nomad ACL token. Live objects are kept by accessor ID; the key's name is the live name with its marker. */
 export const aclTokenObject: ObjectType = {
   name: 'acl-token',
@@ -49,20 +51,34 @@ export const aclTokenObject: ObjectType = {
   /** One list, and one look at who we are; a list of the roles only where a token of interest has some. */
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
-    const [stubs, self] = await Promise.all([
-      api.list<TokenStub>('/v1/acl/tokens', {}, signal),
+    const [{ items, index }, self] = await Promise.all([
+      api.list<TokenStub>(LIST, {}, signal),
       api.get<{ AccessorID: string }>('/v1/acl/token/self', {}, signal),
     ]);
     const named = new Set([...request.desired.map((d) => d.key.name), ...request.owned.map((o) => o.id)]);
-    const ours = stubs.filter((stub) => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined);
+    const ours = items.filter((stub) => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined);
     const roles = await roleNames(api, ours, signal);
     const own = self?.body.AccessorID;
-    return new Map(ours.map((stub) => [stub.AccessorID, { ...liveToken(stub, roles), ...protection(stub, own) }]));
+    const lives = ours.map((stub): [string, Live] => [
+      stub.AccessorID,
+      { ...liveToken(stub, roles), ...protection(stub, own) },
+    ]);
+    return { objects: new Map(lives), index };
+  },
+
+  /** Events and lists name a token's roles by ID only. */
+  watch: {
+    topic: 'ACLToken',
+    list: LIST,
+    live: (payload) => {
+      const token = (payload as { ACLToken: TokenStub }).ACLToken;
+      return token.Roles?.length ? undefined : liveToken(token, new Map());
+    },
   },
 
   async create(io, desired) {
     const { fields } = desired;
-    const token = await io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
+    const { body: token } = await io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
       ...writable(fields),
       Global: fields['global'],
       ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${JSON.stringify(fields['expirationTtl'])}s` }),
@@ -80,12 +96,12 @@ export const aclTokenObject: ObjectType = {
     const accessor = live.id ?? '';
     const current = await api.get<Token>(path(accessor));
     if (current === undefined) throw gone(desired, accessor);
-    const updated = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
-    return liveToken(updated, new Map());
+    const { body } = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
+    return liveToken(body, new Map());
   },
 
   async remove(io, { key, live }) {
-    await io.nomad(key.connection).delete(path(live.id ?? ''));
+    return io.nomad(key.connection).delete(path(live.id ?? ''));
   },
 
   rules: tokenFieldRules,
@@ -119,8 +135,8 @@ async function roleNames(
   signal: AbortSignal,
 ): Promise<Map<string, string>> {
   if (!tokens.some((token) => token.Roles?.length)) return new Map();
-  const roles = await api.list<RoleLink>('/v1/acl/roles', {}, signal);
-  return new Map(roles.map((role) => [role.ID, role.Name]));
+  const { items } = await api.list<RoleLink>('/v1/acl/roles', {}, signal);
+  return new Map(items.map((role) => [role.ID, role.Name]));
 }
 
 function liveToken(token: TokenStub, roles: ReadonlyMap<string, string>): Live {
@@ -136,7 +152,8 @@ function liveToken(token: TokenStub, roles: ReadonlyMap<string, string>): Live {
       global: token.Global,
       expirationTtl: expires === null ? null : Math.round((expires - created) / 1000),
     },
-    facts: { createIndex: token.CreateIndex, modifyIndex: token.ModifyIndex, expiresAt: expires },
+    index: token.ModifyIndex,
+    facts: { expiresAt: expires },
   };
 }
 

@@ -31,7 +31,7 @@ export const authMountObject: ObjectType = {
       const mount = mounts[`${name}/`];
       if (mount !== undefined) found.set(name, await liveMount(api, name, mount, !declared.has(name), signal));
     }
-    return found;
+    return { objects: found };
   },
 
   async create(io, { key }) {
@@ -50,6 +50,7 @@ export const authMountObject: ObjectType = {
     const roles = await api.list(`auth/${key.name}/role`);
     if (roles.length > 0) throw new TargetError(carries(key.name, roles), { class: 'terminal' });
     await api.delete(`sys/auth/${key.name}`);
+    return undefined;
   },
 
   retain(key, live, isOurs) {

@@ -138,7 +138,12 @@ function jwtConfig(resource: Integration, context: PlanContext, mount: ObjectKey
   if (keys === undefined) return config;
   if (!Array.isArray(keys))
     return { ...config, verdict: { action: 'refuse', reason: 'Unavailable', message: keys.error } };
-  return { ...config, detail: { keys: keys as unknown as Value } };
+  const ends = keys.flatMap((k) => (k.goneSince === null ? [] : [k.goneSince + keepForMs(spec)]));
+  return {
+    ...config,
+    detail: { keys: keys as unknown as Value },
+    ...(ends.length > 0 && { dueAt: Math.min(...ends) }),
+  };
 }
 
 /** What Nomad's logins never need. */
@@ -168,7 +173,11 @@ function syncedKeys(
   if (isUnreadable(observed)) return { error: `Nomad's JWKS can't be read: ${observed.error}` };
   const remembered = context.ownedBy(resource).find((o) => o.key.type === key.type)?.detail?.['keys'];
   const published = (observed.fields['keys'] as readonly Value[]).map(String);
-  return keysToKeep(published, seenKeys(remembered), seconds(syncKeys.keepFor) * 1000, context.now);
+  return keysToKeep(published, seenKeys(remembered), keepForMs(resource.spec), context.now);
+}
+
+function keepForMs({ syncKeys }: VaultJwtIntegrationSpec): number {
+  return seconds(syncKeys?.keepFor ?? 0) * 1000;
 }
 
 /** A policy with the mount's accessor in its place, which is known only once the mount stands. */

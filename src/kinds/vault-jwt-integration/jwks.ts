@@ -21,7 +21,7 @@ export const jwksObject: ObjectType = {
     }
     const pems = await Promise.all(keys.map((key) => publicKey(key, `${api.address}${JWKS_PATH}`)));
     const live: Live = { fields: { keys: pems } };
-    return new Map([[jwksKey(request.connection).name, live]]);
+    return { objects: new Map([[jwksKey(request.connection).name, live]]) };
   },
 };
 

@@ -100,6 +100,7 @@ export const jwtRoleObject: ObjectType = {
 
   async remove(io, { key }) {
     await io.vault(key.connection).delete(path(key.name));
+    return undefined;
   },
 };
 

@@ -27,6 +27,7 @@ export const vaultPolicyObject: ObjectType = {
 
   async remove(io, { key }) {
     await io.vault(key.connection).delete(path(key.name));
+    return undefined;
   },
 };
 

@@ -1,5 +1,5 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
-import type { NomadApi, NomadReply, Query } from '../../contract/target.ts';
+import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse } from '../http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
@@ -11,6 +11,10 @@ export interface NomadClientOptions extends HttpOptions {
 
 /** Objects of one page of a list. Nomad sends all at once where none is asked for; pages bound the size of a reply. */
 const PAGE = 5_000;
+/** How long a blocking query waits; below the timeout of a request. */
+const WAIT_SECONDS = 30;
+/** The event stream says something at once and then every 30 s; after this much silence it is dead. */
+const QUIET_MS = { first: 10_000, later: 75_000 };
 
 /** Nomad's HTTP API, one region. */
 export class NomadClient implements NomadApi {
@@ -34,38 +38,59 @@ export class NomadClient implements NomadApi {
   async get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<NomadReply<T> | undefined> {
     const response = await this.#send('GET', path, query, undefined, true, signal);
     if (response.status === 404) return undefined;
-    return { body: this.#body<T>('GET', path, response), index: Number(response.headers['x-nomad-index'] ?? 0) };
+    return this.#reply<T>('GET', path, response);
   }
 
-  async list<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<readonly T[]> {
+  async list<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<NomadList<T>> {
     const items: T[] = [];
+    let index: number | undefined;
     let next: string | undefined;
     do {
       const page = { ...query, per_page: PAGE, ...(next !== undefined && { next_token: next }) };
       const response = await this.#send('GET', path, page, undefined, true, signal);
       items.push(...(this.#body<T[] | null>('GET', path, response) ?? []));
+      index ??= indexOf(response);
       const token = response.headers['x-nomad-nexttoken'];
       next = typeof token === 'string' && token !== '' ? token : undefined;
     } while (next !== undefined);
-    return items;
+    return { items, index };
   }
 
-  async put<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
-    return this.#body<T>('PUT', path, await this.#send('PUT', path, {}, body, true, signal));
+  async put<T>(path: string, body: unknown, signal?: AbortSignal): Promise<NomadReply<T>> {
+    return this.#reply<T>('PUT', path, await this.#send('PUT', path, {}, body, true, signal));
   }
 
-  async post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<T> {
-    return this.#body<T>('POST', path, await this.#send('POST', path, {}, body, false, signal));
+  async post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<NomadReply<T>> {
+    return this.#reply<T>('POST', path, await this.#send('POST', path, {}, body, false, signal));
   }
 
   /** A missing token answers 400, other missing objects 500: only a look tells them from real failures. */
-  async delete(path: string, signal?: AbortSignal): Promise<boolean> {
+  async delete(path: string, signal?: AbortSignal): Promise<number> {
     const response = await this.#send('DELETE', path, {}, undefined, true, signal);
-    if (response.status === 404) return false;
+    if (response.status === 404) return 0;
     if ((response.status === 400 || response.status === 500) && (await this.get(path, {}, signal)) === undefined)
-      return false;
+      return 0;
     this.#body('DELETE', path, response);
-    return true;
+    return indexOf(response);
+  }
+
+  async *events(topics: readonly string[], signal: AbortSignal): AsyncGenerator<readonly NomadEvent[]> {
+    const query = topics.map((topic) => `topic=${encodeURIComponent(topic)}`);
+    if (this.#region !== undefined) query.push(`region=${encodeURIComponent(this.#region)}`);
+    const path = `/v1/event/stream?${query.join('&')}`;
+    // Compressed, an event would wait until the server's compressor is full.
+    const headers = { ...this.#headers, 'accept-encoding': 'identity' };
+    for await (const line of this.#http.lines({ path, headers, quietMs: QUIET_MS, signal })) {
+      if (typeof line !== 'string') this.#body('GET', '/v1/event/stream', line);
+      else yield (JSON.parse(line) as { Events?: NomadEvent[] }).Events ?? [];
+    }
+  }
+
+  async moved(path: string, index: number, signal: AbortSignal): Promise<number> {
+    const query = { index: Math.max(1, index), wait: `${String(WAIT_SECONDS)}s`, per_page: 1 };
+    const response = await this.#send('GET', path, query, undefined, true, signal);
+    this.#body('GET', path, response);
+    return indexOf(response);
   }
 
   close(): Promise<void> {
@@ -90,6 +115,10 @@ export class NomadClient implements NomadApi {
     });
   }
 
+  #reply<T>(method: HttpRequest['method'], path: string, response: HttpResponse): NomadReply<T> {
+    return { body: this.#body<T>(method, path, response), index: indexOf(response) };
+  }
+
   #body<T>(method: HttpRequest['method'], path: string, response: HttpResponse): T {
     if (response.status === 200) return (response.text === '' ? undefined : JSON.parse(response.text)) as T;
     throw new TargetError(`${method} ${this.address}${path}: ${String(response.status)} ${explain(response)}`, {
@@ -98,6 +127,10 @@ export class NomadClient implements NomadApi {
       ambiguous: method === 'POST' && response.status >= 500,
     });
   }
+}
+
+function indexOf({ headers }: HttpResponse): number {
+  return Number(headers['x-nomad-index'] ?? 0);
 }
 
 function withQuery(path: string, query: Query): string {

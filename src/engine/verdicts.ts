@@ -1,0 +1,30 @@
+import type { Resource } from '../contract/resource.ts';
+import { keyText, type Desired } from '../plan/step.ts';
+import { notGranted } from './grants.ts';
+import { connectionOf, kindOf, typeOf, type World } from './world.ts';
+
+/** The objects with a verdict on what must not be done, whatever the live objects are. */
+export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
+  const verdict = refusedConnection(world, resource);
+  return objects.map((object) => ({ ...object, ...(verdict ?? ungranted(world, object)) }));
+}
+
+/**
+ * Nothing of a resource is written while a connection that it names is refused: what is derived from it (the address of
+ * a JWKS) would be wrong elsewhere too.
+ */
+function refusedConnection(world: World, resource: Resource): Pick<Desired, 'verdict'> | undefined {
+  for (const { kind, name } of kindOf(world, resource).references(resource.spec)) {
+    const refused = connectionOf(world, kind, name)?.refused;
+    if (refused !== undefined) return { verdict: { action: 'refuse', reason: refused.reason, message: refused.error } };
+  }
+  return undefined;
+}
+
+function ungranted(world: World, object: Desired): Pick<Desired, 'verdict'> | undefined {
+  const kind = typeOf(world, object.key.type).connection;
+  const connection = kind === 'local' ? undefined : connectionOf(world, kind, object.key.connection);
+  const message = notGranted(object, connection);
+  if (message === undefined) return undefined;
+  return { verdict: { action: 'refuse', reason: 'NotGranted', message: `${keyText(object.key)}: ${message}` } };
+}
