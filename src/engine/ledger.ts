@@ -17,6 +17,7 @@ export class Ledger {
   readonly #connections = new Map<string, RecordedConnection>();
   readonly #backend: StateBackend;
   readonly #owner: string;
+  readonly #kindOf: (type: string) => RecordedConnection['kind'] | 'local' | undefined;
   /** What the backend does not have yet: keys of objects. */
   #changed = new Set<string>();
   #dirty = false;
@@ -24,7 +25,14 @@ export class Ledger {
   #timer: NodeJS.Timeout | undefined;
   #failure: unknown;
 
-  constructor(backend: StateBackend, owner: string, inventory: Inventory | undefined) {
+  /** @param kindOf the kind of the connections that a type of object is made through. */
+  constructor(
+    backend: StateBackend,
+    owner: string,
+    inventory: Inventory | undefined,
+    kindOf: (type: string) => RecordedConnection['kind'] | 'local' | undefined,
+  ) {
+    this.#kindOf = kindOf;
     this.#backend = backend;
     this.#owner = owner;
     for (const object of inventory?.objects ?? []) this.#set(object);
@@ -131,8 +139,8 @@ export class Ledger {
 
   #inventory(): Inventory {
     const objects = [...this.#objects.values()];
-    const used = new Set(objects.map((o) => o.key.connection));
-    const connections = [...this.#connections.values()].filter((c) => used.has(c.name));
+    const used = new Set(objects.map(({ key }) => `${this.#kindOf(key.type) ?? ''}/${key.connection}`));
+    const connections = [...this.#connections.values()].filter((c) => used.has(connectionKey(c)));
     return { version: 1, owner: this.#owner, connections, objects };
   }
 }
