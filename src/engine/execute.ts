@@ -20,6 +20,8 @@ export interface ExecuteOptions {
   readonly drain: AbortSignal;
   /** Called once for each step, as soon as its result is known. */
   readonly onResult?: (planned: PlannedStep, result: Result) => void;
+  /** Leaves the inventory to the ledger's next save instead of waiting for it at the end. */
+  readonly savesLater?: boolean;
   /** Tries of a step that fails for a passing reason. */
   readonly attempts?: number;
   /** Waits before a failed write is tried again; milliseconds for attempt 1, 2, ... */
@@ -44,7 +46,7 @@ export async function execute(steps: readonly PlannedStep[], options: ExecuteOpt
   await options.world.ledger.intend(steps.filter(makes).map((planned) => intentOf(planned)));
   await run.writes(steps.filter((s) => !isDeletion(s)));
   await run.deletions(steps.filter(isDeletion));
-  await options.world.ledger.flush();
+  if (options.savesLater !== true) await options.world.ledger.flush();
   if (run.surprise !== undefined) throw run.surprise as Error;
   return run.results;
 }

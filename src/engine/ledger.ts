@@ -24,6 +24,8 @@ export class Ledger {
   #saving: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #failure: unknown;
+  /** Told of each save that failed, also of those that nobody waits for. */
+  onFailure: (error: unknown) => void = () => undefined;
 
   /** @param kindOf the kind of the connections that a type of object is made through. */
   constructor(
@@ -90,12 +92,15 @@ export class Ledger {
     this.#saveSoon();
   }
 
-  /** @throws what the backend threw, also in a save that happened in the background. */
+  /** Saves what is not saved yet. @throws what the backend threw; then it is tried again soon. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    while (this.#dirty || this.#saving !== undefined) await (this.#saving ?? this.#save());
-    if (this.#failure !== undefined) throw this.#failure as Error;
+    while (this.#saving !== undefined) await this.#saving;
+    while (this.#dirty) {
+      await this.#save();
+      if (this.#failure !== undefined) throw this.#failure as Error;
+    }
   }
 
   #set(entry: Owned): void {
@@ -130,6 +135,8 @@ export class Ledger {
       .catch((error: unknown) => {
         for (const key of changed) this.#changed.add(key);
         this.#failure = error;
+        this.onFailure(error);
+        this.#saveSoon();
       })
       .finally(() => {
         this.#saving = undefined;

@@ -29,8 +29,11 @@ export async function observeOne(world: World, desired: Desired, signal: AbortSi
   await readPart(world, world.io, { connection: desired.key.connection, type, desired: [desired], owned }, signal);
 }
 
-/** Everything declared and everything owned in scope, by type and connection. */
-export function wantedOf(world: World): Wanted[] {
+/** Everything declared and everything owned in scope, by type and connection. @param isMeant which of them. */
+export function wantedOf(
+  world: World,
+  isMeant: (connection: string, type: ObjectType) => boolean = () => true,
+): Wanted[] {
   const collected = new Collected(world);
   for (const desired of derive(world)) collected.of(desired.key).desired.push(desired);
   for (const resource of world.resources.values()) {
@@ -39,7 +42,7 @@ export function wantedOf(world: World): Wanted[] {
   for (const owned of world.ledger.all()) {
     if (isPlanned(world, owned)) collected.of(owned.key).owned.push(owned);
   }
-  return collected.all();
+  return collected.all().filter(({ connection, type }) => isMeant(connection, type));
 }
 
 /** What one resource stands for, looks at, and owns. */

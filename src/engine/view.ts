@@ -13,6 +13,9 @@ interface Shelf {
   failure?: Unreadable | undefined;
 }
 
+/** What was never looked at must not be taken for absent. */
+const NOT_READ: Unreadable = { error: 'it was not read yet', reason: 'Unavailable' };
+
 /** A live object is not what it was in the view. */
 export interface ViewChange {
   readonly connection: string;
@@ -48,9 +51,10 @@ export class LiveView {
     return this.#shelves.get(shelfKey(connection, type))?.byIndex.get(index) ?? [];
   }
 
-  /** Why the type could not be read on that connection. */
+  /** Why nothing is known of the type on that connection: it can't be read, or was not read yet. */
   failure(connection: string, type: string): Unreadable | undefined {
-    return this.#shelves.get(shelfKey(connection, type))?.failure;
+    const shelf = this.#shelves.get(shelfKey(connection, type));
+    return shelf === undefined ? NOT_READ : shelf.failure;
   }
 
   /** What a reading says when it began, for `replace` and `take`. */
