@@ -26,9 +26,10 @@ export interface ControllerOptions {
   readonly allowMassDelete: boolean;
   /**
    * Reads the live objects of these resources, so that what is there already is not taken for absent.
+   * @param seen told of each resource as soon as all of it was read.
    * @returns those that could not be read.
    */
-  readonly look: (ids: readonly string[]) => Promise<ReadonlySet<string>>;
+  readonly look: (ids: readonly string[], seen?: (id: string) => void) => Promise<ReadonlySet<string>>;
 }
 
 /** Delays before a resource is tried again; milliseconds. */
@@ -63,7 +64,6 @@ export class Controller {
   readonly #troubles = new Map<string, Trouble>();
   /** Resources whose live objects were not read yet. */
   readonly #unseen = new Set<string>();
-  #looking: Promise<void> | undefined;
   /** Resources that wait for something that is not there yet. */
   readonly #waiting = new Set<string>();
   /** When a foreign change of a resource's live objects was seen that is not corrected yet; monotonic milliseconds. */
@@ -113,7 +113,7 @@ export class Controller {
   }
 
   /** Takes a new declaration in the place of the one before. What is new is looked at before anything is done to it. */
-  async update(desire: Desire): Promise<void> {
+  update(desire: Desire): void {
     const { world, observer } = this.#options;
     const before = world.resources;
     world.resources = byId(desire.resources);
@@ -124,27 +124,33 @@ export class Controller {
     for (const id of before.keys()) if (!world.resources.has(id)) this.#readiness.forget(id);
     this.#hold(gone);
     observer.desired(world.resources.size, desire.errors, this.#held.size);
-    for (const id of changed) this.#readiness.set(id, 'Unknown');
+    for (const id of changed) {
+      this.#readiness.set(id, 'Unknown');
+      this.#seen.delete(id);
+    }
     const touched = [...changed, ...gone];
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
     for (const id of touched) this.#unseen.add(id);
     composeFor(world, new Set(touched), (key) => this.#stateOf(key));
-    this.#looking ??= this.#look().finally(() => (this.#looking = undefined));
-    await this.#looking;
+    this.#background(this.#see(touched));
   }
 
   /** Looks until everything was seen; each resource has its pass as soon as it was. */
-  async #look(): Promise<void> {
-    while (this.#unseen.size > 0 && !this.#ended.signal.aborted) {
-      const ids = [...this.#unseen];
-      const missed = await this.#options.look(ids);
-      for (const id of ids) {
-        if (missed.has(id)) continue;
-        this.#unseen.delete(id);
-        this.#enqueue(id);
-      }
-      if (missed.size === ids.length) await this.#sleep(AGAIN_MS.dependency);
+  async #see(ids: readonly string[]): Promise<void> {
+    for (let left = ids; left.length > 0 && !this.#ended.signal.aborted;) {
+      const missed = await this.#options.look(left, (id) => {
+        if (this.#unseen.delete(id)) this.#enqueue(id);
+      });
+      if (missed.size > 0) await this.#sleep(AGAIN_MS.dependency);
+      left = [...missed];
     }
+  }
+
+  /** What nobody waits for must not fail unheard. */
+  #background(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#options.observer.warned(`unexpected: ${messageOf(error)}`);
+    });
   }
 
   async #sleep(ms: number): Promise<void> {
@@ -315,7 +321,7 @@ export class Controller {
     if (verdict.again === 'dependency') this.#waiting.add(id);
     else this.#waiting.delete(id);
     if (verdict.again === undefined) this.#troubles.delete(id);
-    else if (verdict.again === 'failed') void this.#lookAndRetry(id);
+    else if (verdict.again === 'failed') this.#background(this.#lookAndRetry(id));
     else if (verdict.again !== 'changed')
       this.#retry(id, AGAIN_MS[verdict.again] * (0.8 + this.#options.random() * 0.4));
     const dueAt = Math.min(...results.map(([{ desired }]) => desired?.dueAt ?? Infinity));

@@ -84,6 +84,8 @@ export class NomadFeed {
   async #list(): Promise<void> {
     const { world, connection } = this.#options;
     const wanted = wantedOf(world, (c, type) => c === connection && type.watch !== undefined);
+    for (const type of this.#types.values())
+      if (!wanted.some((w) => w.type === type)) wanted.push({ connection, type, desired: [], owned: [] });
     const indexes = await Promise.all(wanted.map((w) => readWhole(world, w, this.#signal)));
     if (this.#signal.aborted) return;
     let failure: string | undefined;

@@ -32,6 +32,12 @@ const LOCAL = { rereadMs: 15_000, requestBudget: 50 };
 const UNTOLD_ON_NOMAD_MS = 15_000;
 const AT_ONCE = 16;
 
+/** A type on a connection. */
+interface Shelf {
+  readonly connection: string;
+  readonly type: string;
+}
+
 interface Follower {
   readonly connection: Connection | undefined;
   readonly stop: AbortController;
@@ -59,7 +65,7 @@ export class Operator {
       observer,
       random,
       allowMassDelete,
-      look: (ids) => this.#look(ids),
+      look: (ids, seen) => this.#look(ids, seen),
     });
   }
 
@@ -96,16 +102,25 @@ export class Operator {
     }
     for (const connection of connections) {
       const key = `${connection.kind}/${connection.name}`;
-      if (connection.refused === undefined && !this.#followers.has(key)) this.#start(key, connection);
+      if (connection.refused !== undefined) this.#refuse(connection);
+      else if (!this.#followers.has(key)) this.#start(key, connection);
     }
     if (!this.#followers.has(LOCAL_KEY)) this.#start(LOCAL_KEY, undefined);
-    await this.#controller.update({ ...desire, resources });
+    this.#controller.update({ ...desire, resources });
+  }
+
+  /** What was made through it is not looked for; plans say why. */
+  #refuse({ kind, name, refused }: Connection): void {
+    const { world } = this.#options;
+    if (refused === undefined) return;
+    for (const type of world.kinds.flatMap((k) => k.types))
+      if (type.connection === kind) world.view.fail(name, type, refused);
   }
 
   #start(key: string, connection: Connection | undefined): void {
     const stop = new AbortController();
     const feed = connection?.kind === 'NomadCluster' ? this.#feed(connection) : undefined;
-    const sweep = this.#sweep(connection);
+    const sweep = this.#sweeper(connection);
     const done = Promise.all([feed?.run(stop.signal), sweep.run(stop.signal)]);
     this.#followers.set(key, { connection, stop, sweep, done, ...(feed && { feed }) });
   }
@@ -125,7 +140,7 @@ export class Operator {
     });
   }
 
-  #sweep(connection: Connection | undefined): Sweep {
+  #sweeper(connection: Connection | undefined): Sweep {
     const { world, clock, observer } = this.#options;
     const kind = connection?.kind ?? 'local';
     const name = connection?.name ?? 'local';
@@ -150,47 +165,53 @@ export class Operator {
     });
   }
 
-  /** @returns the resources of which something could not be read. */
-  async #look(ids: readonly string[]): Promise<ReadonlySet<string>> {
+  /** @returns the resources of which something could not be read. @param seen told of each of the others as soon as it was. */
+  async #look(ids: readonly string[], seen: (id: string) => void = () => undefined): Promise<ReadonlySet<string>> {
     const shelves = new Map(ids.map((id) => [id, this.#options.world.tracker.shelvesOf(id)]));
     const keys = new Set([...shelves.values()].flat().map((shelf) => this.#keyOf(shelf)));
     const feeds = [...keys].flatMap((key) => this.#followers.get(key)?.feed ?? []);
     await Promise.all(feeds.map((feed) => feed.refresh()));
     const missed = new Set<string>();
-    const broken = new Set<string>();
+    const broken = new Set<Follower>();
     const limit = pLimit(AT_ONCE);
-    await Promise.all(ids.map((id) => limit(() => this.#lookAt(id, shelves.get(id) ?? [], missed, broken))));
+    const lookAt = async (id: string, swept: readonly Follower[]): Promise<void> => {
+      const isSeen = (await this.#sweep(id, swept, broken)) && this.#isListed(shelves.get(id) ?? []);
+      if (isSeen) seen(id);
+      else missed.add(id);
+    };
+    const reads = ids.map((id): [string, Follower[]] => [id, this.#sweptBy(shelves.get(id) ?? [])]);
+    // Whoever needs no read of its own does not wait for the others.
+    reads.sort(([, a], [, b]) => a.length - b.length);
+    await Promise.all(reads.map(([id, swept]) => limit(() => lookAt(id, swept))));
     return missed;
   }
 
-  /** @param broken followers that have failed already: nothing more is asked of them. */
-  async #lookAt(
-    id: string,
-    shelves: readonly { connection: string; type: string }[],
-    missed: Set<string>,
-    broken: Set<string>,
-  ): Promise<void> {
+  #isListed(shelves: readonly Shelf[]): boolean {
     const { world } = this.#options;
-    for (const shelf of shelves) {
-      const type = typeOf(world, shelf.type);
-      const isRefused =
-        type.connection !== 'local' && connectionOf(world, type.connection, shelf.connection)?.refused !== undefined;
-      if (type.watch !== undefined && !isRefused && world.view.failure(shelf.connection, shelf.type) !== undefined)
-        missed.add(id);
-    }
-    const swept = new Set(
-      shelves.filter(({ type }) => typeOf(world, type).watch === undefined).map((s) => this.#keyOf(s)),
-    );
-    for (const key of swept) {
-      const follower = this.#followers.get(key);
-      if (follower === undefined) continue;
-      if (!broken.has(key) && (await follower.sweep.read(id, follower.stop.signal))) continue;
-      broken.add(key);
-      missed.add(id);
-    }
+    return shelves.every(({ connection, type }) => {
+      const { watch, connection: kind } = typeOf(world, type);
+      const isRefused = kind !== 'local' && connectionOf(world, kind, connection)?.refused !== undefined;
+      return watch === undefined || isRefused || world.view.failure(connection, type) === undefined;
+    });
   }
 
-  #keyOf({ connection, type }: { readonly connection: string; readonly type: string }): string {
+  #sweptBy(shelves: readonly Shelf[]): Follower[] {
+    const untold = shelves.filter(({ type }) => typeOf(this.#options.world, type).watch === undefined);
+    return [...new Set(untold.flatMap((shelf) => this.#followers.get(this.#keyOf(shelf)) ?? []))];
+  }
+
+  /** @param broken followers that have failed already: nothing more is asked of them. */
+  async #sweep(id: string, followers: readonly Follower[], broken: Set<Follower>): Promise<boolean> {
+    for (const follower of followers) {
+      if (broken.has(follower)) return false;
+      if (await follower.sweep.read(id, follower.stop.signal)) continue;
+      broken.add(follower);
+      return false;
+    }
+    return true;
+  }
+
+  #keyOf({ connection, type }: Shelf): string {
     const kind = typeOf(this.#options.world, type).connection;
     return kind === 'local' ? LOCAL_KEY : `${kind}/${connection}`;
   }

@@ -57,6 +57,7 @@ export class Sweep {
     const counter = { requests: 0 };
     const io = counted(world.io, counter);
     const ids = resources();
+    if (ids.length === 0) this.#tell(true);
     for (const [i, id] of ids.entries()) {
       while (!signal.aborted && !(await this.#read(io, id, signal))) await this.#wait(RETRY_MS, signal);
       if (signal.aborted) return;

@@ -11,6 +11,8 @@ interface Shelf {
   /** What we wrote, and what events deleted, until a reading that began later confirms it: when, and at which index. */
   readonly written: Map<string, { readonly at: number; readonly index: number }>;
   failure?: Unreadable | undefined;
+  /** Index of the last list. */
+  index: number;
 }
 
 /** What was never looked at must not be taken for absent. */
@@ -66,9 +68,13 @@ export class LiveView {
   replace(connection: string, type: ObjectType, { objects, index = 0 }: Reading, began: number): void {
     const shelf = this.#shelf(connection, type);
     shelf.failure = undefined;
+    // The server was restored to an earlier state: what is known to be newer is no more.
+    const isReset = index < shelf.index;
+    shelf.index = index;
     const isNewer = (name: string): boolean => {
       const written = shelf.written.get(name);
-      if (written === undefined) return indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
+      if (written === undefined)
+        return !isReset && indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
       if (written.at > began) return true;
       shelf.written.delete(name);
       return false;
@@ -139,7 +145,7 @@ export class LiveView {
     const key = shelfKey(connection, type.name);
     let shelf = this.#shelves.get(key);
     if (shelf === undefined) {
-      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map() };
+      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map(), index: 0 };
       this.#shelves.set(key, shelf);
     }
     return shelf;

@@ -1,6 +1,6 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
-import { Http, type HttpOptions, type HttpRequest, type HttpResponse } from '../http.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
   readonly token: string | undefined;
@@ -19,13 +19,13 @@ const QUIET_MS = { first: 10_000, later: 75_000 };
 /** Nomad's HTTP API, one region. */
 export class NomadClient implements NomadApi {
   readonly address: string;
-  readonly #http: Http;
+  readonly #http: Transport;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #region: string | undefined;
 
-  constructor(options: NomadClientOptions) {
+  constructor(options: NomadClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
-    this.#http = new Http(options);
+    this.#http = transport;
     this.#region = options.region;
     this.#headers = {
       ...(options.token !== undefined && { 'x-nomad-token': options.token }),
