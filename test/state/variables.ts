@@ -133,12 +133,34 @@ function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
-/** The time of one process, which can be stopped. It passes only when the test says so. */
+/** The time of one process, which passes only when the test says so. The process can be stopped, as by SIGSTOP. */
 export class StillClock implements Clock {
-  isStopped = false;
+  #isStopped = false;
+  #waiting: (() => void)[] = [];
   #timers: { readonly at: number; readonly ring: () => void }[] = [];
 
   constructor(private readonly nomad: StillNomad) {}
+
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  set isStopped(stopped: boolean) {
+    this.#isStopped = stopped;
+    if (!stopped) for (const goOn of this.#waiting.splice(0)) goOn();
+  }
+
+  /** The API as this process has it: while it is stopped it learns of no reply. */
+  hears(api: VariablesApi): VariablesApi {
+    const running = (): Promise<void> =>
+      this.#isStopped ? new Promise((done) => this.#waiting.push(done)) : Promise.resolve();
+    return new Proxy(api, {
+      get:
+        (_target, name: keyof VariablesApi) =>
+        (...args: unknown[]) =>
+          (api[name] as (...args: unknown[]) => Promise<unknown>)(...args).finally(running),
+    });
+  }
 
   monotonic(): number {
     return this.nomad.now;
