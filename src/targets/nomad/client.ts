@@ -93,6 +93,27 @@ export class NomadClient implements NomadApi {
     return indexOf(response);
   }
 
+  /**
+   * One request whose caller knows what the statuses in `expect` mean; they are returned as they came.
+   * @throws TargetError for any other status; `ambiguous` where it was not idempotent and may have been carried out.
+   */
+  async request(
+    method: HttpRequest['method'],
+    path: string,
+    query: Query,
+    body: unknown,
+    options: {
+      readonly expect: readonly number[];
+      readonly idempotent?: boolean;
+      readonly signal?: AbortSignal | undefined;
+    },
+  ): Promise<HttpResponse> {
+    const { expect, idempotent = false, signal } = options;
+    const response = await this.#send(method, path, query, body, idempotent, signal);
+    if (expect.includes(response.status)) return response;
+    throw this.#refused(method, path, response, !idempotent && response.status >= 500);
+  }
+
   close(): Promise<void> {
     return this.#http.close();
   }
@@ -121,10 +142,14 @@ export class NomadClient implements NomadApi {
 
   #body<T>(method: HttpRequest['method'], path: string, response: HttpResponse): T {
     if (response.status === 200) return (response.text === '' ? undefined : JSON.parse(response.text)) as T;
-    throw new TargetError(`${method} ${this.address}${path}: ${String(response.status)} ${explain(response)}`, {
+    throw this.#refused(method, path, response, method === 'POST' && response.status >= 500);
+  }
+
+  #refused(method: HttpRequest['method'], path: string, response: HttpResponse, ambiguous: boolean): TargetError {
+    return new TargetError(`${method} ${this.address}${path}: ${String(response.status)} ${explain(response)}`, {
       class: classOf(response.status),
       status: response.status,
-      ambiguous: method === 'POST' && response.status >= 500,
+      ambiguous,
     });
   }
 }
