@@ -35,8 +35,10 @@ export class StillNomad {
         const { status, text } = await ask('GET', path, query, undefined);
         return status === 404 ? undefined : { body: JSON.parse(text) as T, index: 0 };
       },
-      list: async <T>(path: string, query?: object) =>
-        JSON.parse((await ask('GET', path, query, undefined)).text) as readonly T[],
+      list: async <T>(path: string, query?: object) => ({
+        items: JSON.parse((await ask('GET', path, query, undefined)).text) as readonly T[],
+        index: 0,
+      }),
       request: async (method, path, query, body, { expect }) => {
         const { status, text } = await ask(method, path, query, body);
         if (!expect.includes(status)) throw new TargetError(text, { class: 'terminal', status });

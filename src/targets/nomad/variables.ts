@@ -29,7 +29,8 @@ export class NomadVariables implements VariablesApi {
   }
 
   async list(namespace: string, prefix: string, signal?: AbortSignal): Promise<readonly string[]> {
-    return (await this.#client.list<Body>('/v1/vars', { namespace, prefix }, signal)).map((stub) => stub.Path);
+    const { items } = await this.#client.list<Body>('/v1/vars', { namespace, prefix }, signal);
+    return items.map((stub) => stub.Path);
   }
 
   async read(
