@@ -6,6 +6,7 @@ import type { Resource } from '../contract/resource.ts';
 import type { RecordedConnection } from '../contract/state.ts';
 import type { Connection } from '../engine/world.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
+import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
 import { NomadClient } from '../targets/nomad/client.ts';
@@ -58,6 +59,8 @@ function connectionOf(kind: ConnectionKind, name: string, spec: Spec, folder: st
     address: address.replace(/\/$/, ''),
     ...('namespace' in spec && { namespace: spec.namespace }),
     maxConnections,
+    rereadMs: 1000 * seconds('resyncInterval' in spec ? spec.resyncInterval : spec.sweepInterval),
+    ...('requestBudget' in spec && { requestBudget: spec.requestBudget }),
     ...(grants && { grants }),
     spec,
     folder,

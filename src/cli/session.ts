@@ -81,7 +81,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
         `the inventory ${places.state} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
       );
     }
-    const ledger = new Ledger(state, options.owner, inventory);
+    const ledger = new Ledger(state, options.owner, inventory, connectionKindOf);
     const desire =
       options.desire === 'declared' && places.paths.length > 0 ? await loadManifests(options, places.base) : undefined;
     if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
@@ -115,6 +115,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     await lock?.release();
     throw error;
   }
+}
+
+function connectionKindOf(type: string): 'NomadCluster' | 'VaultServer' | 'local' | undefined {
+  return kinds.flatMap((k) => k.types).find((t) => t.name === type)?.connection;
 }
 
 /** What may be pruned: what was recorded under the roots that were read; all of it where none was given. */

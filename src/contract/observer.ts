@@ -34,6 +34,8 @@ export interface Observer {
   desired(count: number, errors: readonly ManifestError[], held: number): void;
   /** A request to a server is through. @param status 0 where no reply came. */
   requested(target: 'nomad' | 'vault', connection: string, verb: string, status: number, seconds: number): void;
+  /** Something that a person should know of and that stops nothing. One sentence. */
+  warned(message: string): void;
   /** Whether this replica is the one that acts. */
   leading(isLeader: boolean): void;
 }

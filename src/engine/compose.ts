@@ -41,13 +41,17 @@ export function composeFor(world: World, ids: ReadonlySet<string>, dependencies?
     const kept = new Set(objects.flatMap((d) => [keyText(d.key), ...(d.keeps ?? []).map(keyText)]));
     for (const owned of world.ledger.ownedBy(id)) {
       if (kept.has(keyText(owned.key))) continue;
-      if (resource !== undefined || world.inScope(owned.source))
-        undeclared.push(describe(world, owned, resource, looked));
+      if (isPlanned(world, owned)) undeclared.push(describe(world, owned, resource, looked));
     }
     if (dependencies) for (const key of objects.flatMap((d) => d.dependsOn)) looked.add(lookupOf(key));
     world.tracker.record(id, [...looked]);
   }
   return plan({ desired, owned: (key) => world.ledger.get(key), undeclared, ...(dependencies && { dependencies }) });
+}
+
+/** Whether a plan says something of an object of ours: its resource is declared, or what is not declared there is pruned. */
+export function isPlanned(world: World, owned: Owned): boolean {
+  return world.resources.has(resourceText(owned.resource)) || world.inScope(owned.source);
 }
 
 /** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */

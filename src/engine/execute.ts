@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pLimit from 'p-limit';
-import { TargetError } from '../contract/errors.ts';
+import { messageOf, TargetError } from '../contract/errors.ts';
 import type { ObjectType, SettledDesired } from '../contract/kind.ts';
 import type { StepOutcome } from '../contract/observer.ts';
 import { fingerprint } from '../plan/diff.ts';
@@ -20,6 +20,8 @@ export interface ExecuteOptions {
   readonly drain: AbortSignal;
   /** Called once for each step, as soon as its result is known. */
   readonly onResult?: (planned: PlannedStep, result: Result) => void;
+  /** Leaves the inventory to the ledger's next save instead of waiting for it at the end. */
+  readonly savesLater?: boolean;
   /** Tries of a step that fails for a passing reason. */
   readonly attempts?: number;
   /** Waits before a failed write is tried again; milliseconds for attempt 1, 2, ... */
@@ -36,34 +38,40 @@ const halfToFullJitter = (attempt: number): number => 250 * 2 ** attempt * (0.5 
  * all that it depends on; what depends on something that failed is skipped, everything else goes on; deletions come
  * after all writes, dependents first, and never for a resource of which a write failed (a token is not deleted before
  * its successor's secret is where readers find it). When the promise resolves, the inventory is saved.
- * @throws what saving the inventory threw: then nothing further was begun.
+ * @throws what saving the inventory threw: then nothing further was begun; and, once everything is through and saved,
+ * the first error that was no TargetError.
  */
 export async function execute(steps: readonly PlannedStep[], options: ExecuteOptions): Promise<Map<string, Result>> {
   const run = new Run(options);
   await options.world.ledger.intend(steps.filter(makes).map((planned) => intentOf(planned)));
   await run.writes(steps.filter((s) => !isDeletion(s)));
   await run.deletions(steps.filter(isDeletion));
-  await options.world.ledger.flush();
+  if (options.savesLater !== true) await options.world.ledger.flush();
+  if (run.surprise !== undefined) throw run.surprise as Error;
   return run.results;
 }
 
+/** What makes something of which the inventory does not say yet that we are about to make just that. */
 function makes(planned: PlannedStep): boolean {
   const { action } = planned.step;
-  return (action === 'create' || action === 'replace') && planned.owned === undefined;
+  if (action !== 'create' && action !== 'replace') return false;
+  return planned.owned === undefined || intentOf(planned).intent !== planned.owned.intent;
 }
 
 function isDeletion(planned: PlannedStep): boolean {
   return planned.step.action === 'delete';
 }
 
-/** What the inventory holds from before a create until its result is known. */
+/** What the inventory holds from before a create until its result is known; of what was ours before, all else stays. */
 function intentOf(planned: PlannedStep): Owned {
   const desired = desiredOf(planned);
   const deferred = Object.values(desired.fields).some((value) => value instanceof Deferred);
+  const intent = deferred ? {} : { intent: fingerprint(settled(desired.fields), desired.rules) };
+  if (planned.owned?.state === 'owned') return { ...planned.owned, ...intent };
   return {
     ...ownership(desired, false),
     state: 'pending',
-    ...(!deferred && { intent: fingerprint(settled(desired.fields), desired.rules) }),
+    ...intent,
     ...(desired.detail && { detail: desired.detail }),
   };
 }
@@ -80,6 +88,8 @@ function desiredOf(planned: PlannedStep): Desired {
 
 class Run {
   readonly results = new Map<string, Result>();
+  /** The first error that nobody expected. */
+  surprise: unknown;
   readonly #options: ExecuteOptions;
   readonly #limits = new Map<string, ReturnType<typeof pLimit>>();
   readonly #failedResources = new Set<string>();
@@ -155,7 +165,10 @@ class Run {
       try {
         return await perform(attempt === 1 ? planned : await this.#lookAgain(planned));
       } catch (error) {
-        if (!(error instanceof TargetError)) throw error;
+        if (!(error instanceof TargetError)) {
+          this.surprise ??= error;
+          return { status: 'failed', message: messageOf(error) };
+        }
         if (error.class !== 'transient' || attempt === most)
           return { status: 'failed', message: error.message, errorClass: error.class };
         await this.#pause(attempt);

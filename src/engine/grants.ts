@@ -1,4 +1,4 @@
-import type { Desired } from '../plan/step.ts';
+import type { Desired, ObjectKey } from '../plan/step.ts';
 import type { Connection } from './world.ts';
 
 /** Whether the connection allows what an object would do. @returns the reason why not, undefined where it may. */
@@ -21,16 +21,22 @@ export function notGranted(desired: Desired, connection: Connection | undefined)
   return undefined;
 }
 
-const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies'];
+const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies', 'jobAcl.namespace', 'jobAcl.jobId'];
+/** Mounts and their configuration are named by the connection's administrator. */
+const NAMED_TYPES = new Set(['acl-policy', 'acl-token', 'policy', 'jwt-role', 'file']);
 
-/** The live names that an object makes and refers to. Mounts and their configuration are named by the connection's administrator. */
+/** The live names that an object makes and refers to, as they are declared: without a mount's path or a token's marker. */
 function namesOf({ key, fields }: Desired): string[] {
   const referred = REFERRING_FIELDS.flatMap((field) => {
     const value = fields[field];
-    return Array.isArray(value) ? value.map(String) : [];
+    return Array.isArray(value) ? value.map(String) : typeof value === 'string' && value !== '' ? [value] : [];
   });
-  const own = key.type === 'acl-policy' || key.type === 'policy' || key.type === 'file' ? [key.name] : [];
-  return [...own, ...referred];
+  return [...(NAMED_TYPES.has(key.type) ? [declaredName(key)] : []), ...referred];
+}
+
+function declaredName({ type, name }: ObjectKey): string {
+  if (type === 'acl-token') return name.replace(/ \[na:[^\]]*\]$/, '');
+  return type === 'jwt-role' ? name.slice(name.lastIndexOf('/') + 1) : name;
 }
 
 function matches(patterns: readonly string[] | undefined, name: string): boolean {

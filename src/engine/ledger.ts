@@ -1,8 +1,13 @@
 import type { Inventory, RecordedConnection, StateBackend } from '../contract/state.ts';
+import { systemClock, type Clock } from './clock.ts';
 import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
 
-/** How long results may wait for a save that several of them share. Losing them loses nothing: intents are saved first. */
-const SAVE_INTERVAL_MS = 2_000;
+/**
+ * How long results wait for a save that several of them share: saving takes at most a twentieth of the time. Losing them
+ * loses nothing, since intents are saved first; but what somebody changes before they are saved is taken for theirs.
+ */
+const SAVE_DELAY_MS = { least: 50, most: 5_000 };
+const SHARE_OF_TIME = 20;
 
 /**
  * The inventory in memory, and its way to the backend.
@@ -17,14 +22,29 @@ export class Ledger {
   readonly #connections = new Map<string, RecordedConnection>();
   readonly #backend: StateBackend;
   readonly #owner: string;
+  readonly #kindOf: (type: string) => RecordedConnection['kind'] | 'local' | undefined;
   /** What the backend does not have yet: keys of objects. */
   #changed = new Set<string>();
+  readonly #clock: Pick<Clock, 'after' | 'monotonic'>;
   #dirty = false;
+  #lastSaveMs = 0;
   #saving: Promise<void> | undefined;
-  #timer: NodeJS.Timeout | undefined;
+  /** Calls the next save off. */
+  #calledOff: (() => void) | undefined;
   #failure: unknown;
+  /** Told of each save that failed, also of those that nobody waits for. */
+  onFailure: (error: unknown) => void = () => undefined;
 
-  constructor(backend: StateBackend, owner: string, inventory: Inventory | undefined) {
+  /** @param kindOf the kind of the connections that a type of object is made through. */
+  constructor(
+    backend: StateBackend,
+    owner: string,
+    inventory: Inventory | undefined,
+    kindOf: (type: string) => RecordedConnection['kind'] | 'local' | undefined,
+    clock: Pick<Clock, 'after' | 'monotonic'> = systemClock,
+  ) {
+    this.#clock = clock;
+    this.#kindOf = kindOf;
     this.#backend = backend;
     this.#owner = owner;
     for (const object of inventory?.objects ?? []) this.#set(object);
@@ -82,12 +102,15 @@ export class Ledger {
     this.#saveSoon();
   }
 
-  /** @throws what the backend threw, also in a save that happened in the background. */
+  /** Saves what is not saved yet. @throws what the backend threw; then it is tried again soon. */
   async flush(): Promise<void> {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    while (this.#dirty || this.#saving !== undefined) await (this.#saving ?? this.#save());
-    if (this.#failure !== undefined) throw this.#failure as Error;
+    this.#calledOff?.();
+    this.#calledOff = undefined;
+    while (this.#saving !== undefined) await this.#saving;
+    while (this.#dirty) {
+      await this.#save();
+      if (this.#failure !== undefined) throw this.#failure as Error;
+    }
   }
 
   #set(entry: Owned): void {
@@ -104,13 +127,15 @@ export class Ledger {
 
   #saveSoon(): void {
     this.#dirty = true;
-    this.#timer ??= setTimeout(() => {
-      this.#timer = undefined;
+    const delay = Math.min(SAVE_DELAY_MS.most, Math.max(SAVE_DELAY_MS.least, this.#lastSaveMs * SHARE_OF_TIME));
+    this.#calledOff ??= this.#clock.after(delay, () => {
+      this.#calledOff = undefined;
       this.flush().catch(() => undefined);
-    }, SAVE_INTERVAL_MS);
+    });
   }
 
   #save(): Promise<void> {
+    const began = this.#clock.monotonic();
     const changed = this.#changed;
     this.#changed = new Set();
     this.#dirty = false;
@@ -122,17 +147,20 @@ export class Ledger {
       .catch((error: unknown) => {
         for (const key of changed) this.#changed.add(key);
         this.#failure = error;
+        this.onFailure(error);
+        this.#saveSoon();
       })
       .finally(() => {
         this.#saving = undefined;
+        this.#lastSaveMs = this.#clock.monotonic() - began;
       });
     return this.#saving;
   }
 
   #inventory(): Inventory {
     const objects = [...this.#objects.values()];
-    const used = new Set(objects.map((o) => o.key.connection));
-    const connections = [...this.#connections.values()].filter((c) => used.has(c.name));
+    const used = new Set(objects.map(({ key }) => `${this.#kindOf(key.type) ?? ''}/${key.connection}`));
+    const connections = [...this.#connections.values()].filter((c) => used.has(connectionKey(c)));
     return { version: 1, owner: this.#owner, connections, objects };
   }
 }

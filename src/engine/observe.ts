@@ -1,16 +1,8 @@
 import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../contract/kind.ts';
 import type { Io } from '../contract/target.ts';
-import {
-  isUnreadable,
-  keyText,
-  resourceText,
-  type Desired,
-  type Live,
-  type ObjectKey,
-  type Owned,
-} from '../plan/step.ts';
-import { derive, objectsOf } from './compose.ts';
+import { isUnreadable, resourceText, type Desired, type Live, type ObjectKey, type Owned } from '../plan/step.ts';
+import { derive, isPlanned, objectsOf } from './compose.ts';
 import { connectionOf, kindOf, typeOf, type World } from './world.ts';
 
 /** What shall be read of one type on one connection. */
@@ -37,21 +29,20 @@ export async function observeOne(world: World, desired: Desired, signal: AbortSi
   await readPart(world, world.io, { connection: desired.key.connection, type, desired: [desired], owned }, signal);
 }
 
-/** Everything declared and everything owned in scope, by type and connection. */
-export function wantedOf(world: World): Wanted[] {
+/** Everything declared and everything owned in scope, by type and connection. @param isMeant which of them. */
+export function wantedOf(
+  world: World,
+  isMeant: (connection: string, type: ObjectType) => boolean = () => true,
+): Wanted[] {
   const collected = new Collected(world);
-  const declared = new Set<string>();
-  for (const desired of derive(world)) {
-    declared.add(keyText(desired.key));
-    collected.of(desired.key).desired.push(desired);
-  }
+  for (const desired of derive(world)) collected.of(desired.key).desired.push(desired);
   for (const resource of world.resources.values()) {
     for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key);
   }
   for (const owned of world.ledger.all()) {
-    if (declared.has(keyText(owned.key)) || world.inScope(owned.source)) collected.of(owned.key).owned.push(owned);
+    if (isPlanned(world, owned)) collected.of(owned.key).owned.push(owned);
   }
-  return collected.all();
+  return collected.all().filter(({ connection, type }) => isMeant(connection, type));
 }
 
 /** What one resource stands for, looks at, and owns. */

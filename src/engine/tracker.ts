@@ -8,6 +8,8 @@ export class Tracker {
   readonly #lookups = new Map<string, readonly string[]>();
   /** Most objects have one reader: a set for each would cost more than all the rest. */
   readonly #readers = new Map<string, string | Set<string>>();
+  /** `connection/type` → who looks at something of it. */
+  readonly #shelves = new Map<string, Set<string>>();
 
   /** What a resource looks at now, in place of what it looked at before. */
   record(id: string, lookups: readonly string[]): void {
@@ -17,11 +19,31 @@ export class Tracker {
     if (lookups.length === 0) return;
     this.#lookups.set(id, lookups);
     for (const lookup of lookups) this.#add(lookup, id);
+    for (const shelf of shelvesIn(lookups)) {
+      const ids = this.#shelves.get(shelf);
+      if (ids) ids.add(id);
+      else this.#shelves.set(shelf, new Set([id]));
+    }
   }
 
   forget(id: string): void {
-    for (const lookup of this.#lookups.get(id) ?? []) this.#remove(lookup, id);
+    const lookups = this.#lookups.get(id) ?? [];
+    for (const lookup of lookups) this.#remove(lookup, id);
+    for (const shelf of shelvesIn(lookups)) this.#shelves.get(shelf)?.delete(id);
     this.#lookups.delete(id);
+  }
+
+  /** The connections and types that a resource looks at. */
+  shelvesOf(id: string): { readonly connection: string; readonly type: string }[] {
+    return [...shelvesIn(this.#lookups.get(id) ?? [])].map((shelf) => {
+      const slash = shelf.indexOf('/');
+      return { connection: shelf.slice(0, slash), type: shelf.slice(slash + 1) };
+    });
+  }
+
+  /** Who looks at something of a type on a connection. */
+  lookingAt(connection: string, type: string): Iterable<string> {
+    return this.#shelves.get(`${connection}/${type}`) ?? [];
   }
 
   readersOf(lookup: string): readonly string[] {
@@ -48,6 +70,11 @@ export class Tracker {
     readers.delete(id);
     if (readers.size === 0) this.#readers.delete(lookup);
   }
+}
+
+/** Neither a connection's nor a type's name has one of the marks that end it. */
+function shelvesIn(lookups: readonly string[]): Set<string> {
+  return new Set(lookups.map((lookup) => /^[^/]+\/[^/?]+/.exec(lookup)?.[0] ?? ''));
 }
 
 function equal(a: readonly string[], b: readonly string[]): boolean {

@@ -1,7 +1,7 @@
 import type { Resource } from '../contract/resource.ts';
 import { keyText, type Desired } from '../plan/step.ts';
 import { notGranted } from './grants.ts';
-import { connectionOf, kindOf, typeOf, type World } from './world.ts';
+import { connectionOf, kindOf, typeOf, type Connection, type World } from './world.ts';
 
 /** The objects with a verdict on what must not be done, whatever the live objects are. */
 export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
@@ -22,9 +22,15 @@ function refusedConnection(world: World, resource: Resource): Pick<Desired, 'ver
 }
 
 function ungranted(world: World, object: Desired): Pick<Desired, 'verdict'> | undefined {
-  const kind = typeOf(world, object.key.type).connection;
-  const connection = kind === 'local' ? undefined : connectionOf(world, kind, object.key.connection);
-  const message = notGranted(object, connection);
+  const message = notGranted(object, grantingConnection(world, object));
   if (message === undefined) return undefined;
   return { verdict: { action: 'refuse', reason: 'NotGranted', message: `${keyText(object.key)}: ${message}` } };
+}
+
+/** The connection that it is made through; of a secret's file, the one that the secret comes from. */
+function grantingConnection(world: World, { key, detail }: Desired): Connection | undefined {
+  const kind = typeOf(world, key.type).connection;
+  if (kind !== 'local') return connectionOf(world, kind, key.connection);
+  const origin = detail?.['nomadRef'];
+  return typeof origin === 'string' ? connectionOf(world, 'NomadCluster', origin) : undefined;
 }

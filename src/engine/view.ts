@@ -11,7 +11,12 @@ interface Shelf {
   /** What we wrote, and what events deleted, until a reading that began later confirms it: when, and at which index. */
   readonly written: Map<string, { readonly at: number; readonly index: number }>;
   failure?: Unreadable | undefined;
+  /** Index of the last list. */
+  index: number;
 }
+
+/** What was never looked at must not be taken for absent. */
+const NOT_READ: Unreadable = { error: 'it was not read yet', reason: 'Unavailable' };
 
 /** A live object is not what it was in the view. */
 export interface ViewChange {
@@ -48,9 +53,10 @@ export class LiveView {
     return this.#shelves.get(shelfKey(connection, type))?.byIndex.get(index) ?? [];
   }
 
-  /** Why the type could not be read on that connection. */
+  /** Why nothing is known of the type on that connection: it can't be read, or was not read yet. */
   failure(connection: string, type: string): Unreadable | undefined {
-    return this.#shelves.get(shelfKey(connection, type))?.failure;
+    const shelf = this.#shelves.get(shelfKey(connection, type));
+    return shelf === undefined ? NOT_READ : shelf.failure;
   }
 
   /** What a reading says when it began, for `replace` and `take`. */
@@ -62,9 +68,13 @@ export class LiveView {
   replace(connection: string, type: ObjectType, { objects, index = 0 }: Reading, began: number): void {
     const shelf = this.#shelf(connection, type);
     shelf.failure = undefined;
+    // The server was restored to an earlier state: what is known to be newer is no more.
+    const isReset = index < shelf.index;
+    shelf.index = index;
     const isNewer = (name: string): boolean => {
       const written = shelf.written.get(name);
-      if (written === undefined) return indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
+      if (written === undefined)
+        return !isReset && indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
       if (written.at > began) return true;
       shelf.written.delete(name);
       return false;
@@ -135,7 +145,7 @@ export class LiveView {
     const key = shelfKey(connection, type.name);
     let shelf = this.#shelves.get(key);
     if (shelf === undefined) {
-      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map() };
+      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map(), index: 0 };
       this.#shelves.set(key, shelf);
     }
     return shelf;

@@ -14,6 +14,10 @@ export interface Connection {
   readonly namespace?: string | undefined;
   /** Requests that may be under way at once. */
   readonly maxConnections: number;
+  /** How often what nobody tells of is read again; milliseconds. */
+  readonly rereadMs: number;
+  /** Requests a second at most for that; without it, as many as it takes. */
+  readonly requestBudget?: number | undefined;
   /** `spec.grants` as declared. */
   readonly grants?: Grants | undefined;
   /** Why nothing may be done through it: its address changed since the inventory was written. */

@@ -269,10 +269,13 @@ export function planUndeclared(object: Undeclared, isReplaced: boolean): Planned
     );
   if (isUnreadable(live)) return make('refuse', live.reason, [], live.error);
   if (live === undefined) return make('noop', 'Gone', [], 'it is gone already');
+  if (owned.id !== undefined && live.id !== owned.id)
+    return make('noop', 'Gone', [], 'ours is gone; what stands in its place is not ours and stays');
   if (owned.state === 'pending' && owned.intent !== object.liveFingerprint) {
     return make('noop', 'Gone', [], 'it was never made by us; what stands there is not ours and stays');
   }
-  if (object.deletionPolicy === 'Orphan') return make('noop', 'Orphaned', [], 'it stays, and is ours no longer', live);
+  if (object.deletionPolicy === 'Orphan' && !isReplaced)
+    return make('noop', 'Orphaned', [], 'it stays, and is ours no longer', live);
   if (live.protected !== undefined)
     return make('refuse', 'Protected', [], `it is never deleted: ${live.protected}`, live);
   if (object.retained !== undefined) return make('refuse', 'InUse', [], object.retained, live);

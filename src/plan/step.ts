@@ -29,7 +29,9 @@ export type Reason =
   | 'AddressChanged'
   | 'Unavailable'
   | 'Denied'
-  | 'Blocked';
+  | 'Blocked'
+  | 'Contested'
+  | 'Held';
 
 /** Which live object: the connection's name, the type of object, and its name on the server. */
 export interface ObjectKey {

@@ -18,8 +18,8 @@ export interface Reply {
   /** A string is sent as plain text, anything else as JSON; undefined as an empty body. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sends lines until `closed` is aborted, instead of a body. `write` ends when there is room for more, or it is closed. */
-  readonly stream?: (write: (line: string) => Promise<void>, closed: AbortSignal) => void;
+  /** Sends lines until `closed` is aborted, instead of a body. What `write` returns is awaited: room for more. */
+  readonly stream?: (write: (line: string) => unknown, closed: AbortSignal) => void;
 }
 
 /** A request at one of its two boundaries: received but not processed, and processed but not answered. */

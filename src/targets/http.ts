@@ -57,6 +57,13 @@ export interface HttpResponse {
   readonly text: string;
 }
 
+/** The way to one server. */
+export interface Transport {
+  request(request: HttpRequest): Promise<HttpResponse>;
+  lines(request: LinesRequest): AsyncIterable<string | HttpResponse>;
+  close(): Promise<void>;
+}
+
 export const DEFAULT_RETRY: RetryOptions = { retries: 4, minTimeout: 200, maxTimeout: 3_000 };
 /** A Retry-After beyond this is not waited for inside one request; milliseconds. */
 const LONGEST_RETRY_AFTER = 10_000;
@@ -72,7 +79,7 @@ class Refused extends Error {
  * One server over kept-alive connections: bounded and adaptive concurrency, and retries inside a request. It follows no
  * redirects, so that a token goes nowhere else.
  */
-export class Http {
+export class Http implements Transport {
   readonly #pool: Pool;
   readonly #limit: AdaptiveLimit;
   readonly #address: string;

@@ -81,6 +81,11 @@ describe('Nomad, where something else answers', () => {
     await expectForeign((await nomad({ status: 200, body: '{"status":"ok"}' })).list('/v1/acl/policies'), 'Nomad');
     await expectForeign((await nomad({ status: 200 })).get('/v1/acl/policy/p'), 'Nomad');
   });
+  it('a list without an index does not make everything look gone, nor a wait be over', async () => {
+    const client = await nomad({ status: 200, body: '[]' });
+    await expectForeign(client.list('/v1/acl/policies'), 'Nomad');
+    await expectForeign(client.moved('/v1/acl/policies', 1, new AbortController().signal), 'Nomad');
+  });
   it('a written policy is answered with nothing, and that is right', async () => {
     const client = await nomad({ status: 200, headers: { 'x-nomad-index': '7' } });
     expect(await client.put('/v1/acl/policy/p', {})).toEqual({ body: undefined, index: 7 });

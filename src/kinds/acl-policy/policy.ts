@@ -70,8 +70,8 @@ export const aclPolicyObject: ObjectType = {
   },
 
   /** The write replaces the whole policy. */
-  async update(io, desired) {
-    return write(io, desired.key, desired.fields);
+  async update(io, desired, live) {
+    return write(io, desired.key, desired.fields, live.id);
   },
 
   async remove(io, { key }) {
@@ -112,11 +112,12 @@ function livePolicy(policy: Policy): Live {
   };
 }
 
-function versionOf(stub: PolicyStub): Pick<Live, 'index' | 'facts'> {
-  return { index: stub.ModifyIndex, facts: { hash: stub.Hash } };
+/** Names can be given again: which policy of that name it is tells the index at which it was created. */
+function versionOf(stub: PolicyStub): Pick<Live, 'id' | 'index' | 'facts'> {
+  return { id: String(stub.CreateIndex), index: stub.ModifyIndex, facts: { hash: stub.Hash } };
 }
 
-async function write(io: Io, key: { connection: string; name: string }, fields: Fields): Promise<Live> {
+async function write(io: Io, key: { connection: string; name: string }, fields: Fields, id?: string): Promise<Live> {
   const jobAcl = jobAclOf(fields);
   const { index } = await io.nomad(key.connection).put(path(key.name), {
     Name: key.name,
@@ -124,7 +125,8 @@ async function write(io: Io, key: { connection: string; name: string }, fields: 
     Rules: fields['rules'],
     ...(jobAcl && { JobACL: jobAcl }),
   });
-  return { fields, index, facts: { hash: policyHash(key.name, fields) } };
+  // A create whose reply was lost was sent twice: its index need not be the one at which the policy was created.
+  return { ...(id !== undefined && { id }), fields, index, facts: { hash: policyHash(key.name, fields) } };
 }
 
 function jobAclOf(fields: Fields): JobAcl | undefined {

@@ -82,7 +82,7 @@ function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Candidate
 function intended(candidate: Candidate, owned: readonly Owned[]): Owned | undefined {
   return owned.find(
     (o) =>
-      o.state === 'pending' &&
+      o.intent !== undefined &&
       o.key.name === candidate.live.fields['name'] &&
       o.intent === fingerprint(candidate.live.fields, tokenFieldRules),
   );

@@ -109,7 +109,8 @@ function live(mode: number, accessorId: string | undefined, contentDigest: strin
     'writeSecretTo.file.content': accessorId === undefined ? OTHER_CONTENT : contentOf(accessorId),
     'writeSecretTo.file.mode': mode.toString(8).padStart(4, '0'),
   };
-  return { fields, facts: { accessorId: accessorId ?? null, digest: contentDigest ?? null } };
+  const facts = { accessorId: accessorId ?? null, digest: contentDigest ?? null };
+  return { ...(accessorId !== undefined && { id: accessorId }), fields, facts };
 }
 
 function fileContent(secretId: string): string {

@@ -5,7 +5,7 @@ const HEARTBEAT = 30_000;
 /** As Nomad sends them; the connection is never used again. */
 const HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-cache', connection: 'close' };
 
-type Write = (line: string) => Promise<void>;
+type Write = (line: string) => unknown;
 
 /**
  * The event stream: a heartbeat at once, then what the buffer holds from the index on (from its beginning where none is

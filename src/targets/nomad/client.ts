@@ -1,7 +1,7 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
 import { foreignAnswer } from '../foreign.ts';
-import { Http, type HttpOptions, type HttpRequest, type HttpResponse } from '../http.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
   readonly token: string | undefined;
@@ -20,13 +20,13 @@ const QUIET_MS = { first: 10_000, later: 45_000 };
 /** Nomad's HTTP API, one region. */
 export class NomadClient implements NomadApi {
   readonly address: string;
-  readonly #http: Http;
+  readonly #http: Transport;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #region: string | undefined;
 
-  constructor(options: NomadClientOptions) {
+  constructor(options: NomadClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
-    this.#http = new Http(options);
+    this.#http = transport;
     this.#region = options.region;
     this.#headers = {
       ...(options.token !== undefined && { 'x-nomad-token': options.token }),
@@ -90,7 +90,7 @@ export class NomadClient implements NomadApi {
   async moved(path: string, index: number, signal: AbortSignal): Promise<number> {
     const query = { index: Math.max(1, index), wait: `${String(WAIT_SECONDS)}s`, per_page: 1 };
     const response = await this.#send('GET', path, query, undefined, true, signal);
-    this.#body('GET', path, response);
+    this.#items(path, response);
     return indexOf(response);
   }
 
@@ -138,10 +138,11 @@ export class NomadClient implements NomadApi {
     return parsed;
   }
 
+  /** A list says as of which index it is. */
   #items<T>(path: string, response: HttpResponse): readonly T[] {
     const items = this.#body<unknown>('GET', path, response) ?? [];
-    if (!Array.isArray(items)) throw foreignAnswer('Nomad', this.#named('GET', path), 200);
-    return items as T[];
+    if (Array.isArray(items) && INDEX in response.headers) return items as T[];
+    throw foreignAnswer('Nomad', this.#named('GET', path), 200);
   }
 
   #events(line: string): readonly NomadEvent[] {
@@ -172,8 +173,10 @@ function parse(text: string): unknown {
   }
 }
 
+const INDEX = 'x-nomad-index';
+
 function indexOf({ headers }: HttpResponse): number {
-  return Number(headers['x-nomad-index'] ?? 0);
+  return Number(headers[INDEX] ?? 0);
 }
 
 function withQuery(path: string, query: Query): string {

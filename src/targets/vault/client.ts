@@ -2,7 +2,7 @@ import nodeVault from 'node-vault';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { VaultApi } from '../../contract/target.ts';
 import { foreignAnswer } from '../foreign.ts';
-import { Http, type HttpOptions, type HttpRequest, type HttpResponse } from '../http.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface VaultClientOptions extends HttpOptions {
   readonly token: string | undefined;
@@ -35,13 +35,13 @@ interface TransportReply {
 export class VaultClient implements VaultApi {
   readonly address: string;
   readonly namespace: string | undefined;
-  readonly #http: Http;
+  readonly #http: Transport;
   readonly #vault: nodeVault.client;
 
-  constructor(options: VaultClientOptions) {
+  constructor(options: VaultClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
     this.namespace = options.namespace;
-    this.#http = new Http(options);
+    this.#http = transport;
     this.#vault = nodeVault({
       endpoint: this.address,
       apiVersion: 'v1',

@@ -1,0 +1,409 @@
+import type { Observer, StepOutcome } from '../contract/observer.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { Desire } from '../contract/source.ts';
+import { messageOf, UsageError } from '../contract/errors.ts';
+import { isUnreadable, keyText, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
+import { canonical } from '../plan/value.ts';
+import type { Clock } from './clock.ts';
+import { composeFor } from './compose.ts';
+import { Contests } from './contests.ts';
+import { execute } from './execute.ts';
+import { isTooMuch } from './mass-deletion.ts';
+import { Queue } from './queue.ts';
+import { Readiness, verdictOf } from './readiness.ts';
+import type { DependencyState } from '../plan/plan.ts';
+import { indexLookup, objectLookup } from './tracker.ts';
+import type { ViewChange } from './view.ts';
+import { byId, type World } from './world.ts';
+
+export interface ControllerOptions {
+  readonly world: World;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Between 0 and 1. */
+  readonly random: () => number;
+  /** Lets more be deleted at once than the guard of mass deletions does. */
+  readonly allowMassDelete: boolean;
+  /**
+   * Reads the live objects of these resources, so that what is there already is not taken for absent.
+   * @param seen told of each resource as soon as all of it was read.
+   * @returns those that could not be read.
+   */
+  readonly look: (ids: readonly string[], seen?: (id: string) => void) => Promise<ReadonlySet<string>>;
+}
+
+/** Delays before a resource is tried again; milliseconds. */
+const AGAIN_MS = { dependency: 5_000, denied: 30_000, least: 250, most: 60_000 };
+
+/** What the controller remembers of a resource that is not in order. */
+interface Trouble {
+  failures: number;
+}
+
+/**
+ * Keeps the live objects equal to the declared ones, one resource at a time.
+ *
+ * Guarantees: of one resource, one pass runs at a time; a change of a live object, of the declaration or of what a
+ * resource depends on leads to a pass, and nothing else does but the retry of one that failed and a deadline of its own;
+ * all that are due are planned together, so that they share one save of the inventory; no error ends it but one of the
+ * inventory itself, which `run` throws.
+ */
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #queue: Queue;
+  readonly #readiness: Readiness;
+  readonly #contests: Contests;
+  readonly #passes = new Set<Promise<void>>();
+  readonly #drain = new AbortController();
+  readonly #ended = new AbortController();
+  /** Which resource declares an object. */
+  readonly #declarers = new Map<string, string>();
+  readonly #declared = new Map<string, readonly string[]>();
+  /** Objects that must not be written now. */
+  readonly #refused = new Set<string>();
+  readonly #troubles = new Map<string, Trouble>();
+  /** Resources whose live objects were not read yet. */
+  readonly #unseen = new Set<string>();
+  /** Resources that wait for something that is not there yet. */
+  readonly #waiting = new Set<string>();
+  /** When a foreign change of a resource's live objects was seen that is not corrected yet; monotonic milliseconds. */
+  readonly #seen = new Map<string, number>();
+  /** Resources that are declared no more, and whose deletion waits for a person. */
+  #held = new Set<string>();
+  #failure: unknown;
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#queue = new Queue(options.clock, () => {
+      this.#begin(this.#queue.take());
+    });
+    this.#readiness = new Readiness((kind, counts) => {
+      options.observer.resources(kind, counts);
+    });
+    this.#contests = new Contests(options.clock);
+    options.world.view.onChange = (change) => {
+      this.#changed(change);
+    };
+    options.world.ledger.onFailure = (error) => {
+      this.#notSaved(error);
+    };
+  }
+
+  /** Aborted when it ends by itself, because the inventory can't be saved. */
+  get ended(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** Runs until the signal is aborted; then lets running writes finish, and saves. @throws what saving the inventory threw. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { world } = this.#options;
+    const end = (): void => {
+      this.#ended.abort();
+    };
+    signal.addEventListener('abort', end, { once: true });
+    if (signal.aborted) end();
+    this.#queue.open();
+    await untilAborted(this.#ended.signal);
+    signal.removeEventListener('abort', end);
+    this.#queue.close();
+    this.#drain.abort();
+    while (this.#passes.size > 0) await Promise.all(this.#passes);
+    if (this.#failure !== undefined) throw this.#failure as Error;
+    await world.ledger.flush();
+  }
+
+  /** Takes a new declaration in the place of the one before. What is new is looked at before anything is done to it. */
+  update(desire: Desire): void {
+    const { world, observer } = this.#options;
+    const before = world.resources;
+    world.resources = byId(desire.resources);
+    const changed = [...world.resources]
+      .filter(([id, resource]) => !isSame(before.get(id), resource))
+      .map(([id]) => id);
+    const gone = this.#undeclared();
+    for (const id of before.keys()) if (!world.resources.has(id)) this.#readiness.forget(id);
+    this.#hold(gone);
+    observer.desired(world.resources.size, desire.errors, this.#held.size);
+    for (const id of changed) {
+      this.#readiness.set(id, 'Unknown');
+      this.#seen.delete(id);
+    }
+    const touched = [...changed, ...gone];
+    // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
+    for (const id of touched) this.#unseen.add(id);
+    composeFor(world, new Set(touched), (key) => this.#stateOf(key));
+    this.#background(this.#see(touched));
+  }
+
+  /** Looks until everything was seen; each resource has its pass as soon as it was. */
+  async #see(ids: readonly string[]): Promise<void> {
+    for (let left = ids; left.length > 0 && !this.#ended.signal.aborted;) {
+      const missed = await this.#options.look(left, (id) => {
+        if (this.#unseen.delete(id)) this.#enqueue(id);
+      });
+      if (missed.size > 0) await this.#sleep(AGAIN_MS.dependency);
+      left = [...missed];
+    }
+  }
+
+  /** What nobody waits for must not fail unheard. */
+  #background(work: Promise<void>): void {
+    work.catch((error: unknown) => {
+      this.#options.observer.warned(`unexpected: ${messageOf(error)}`);
+    });
+  }
+
+  async #sleep(ms: number): Promise<void> {
+    await this.#options.clock.sleep(ms, this.#ended.signal).catch(() => undefined);
+  }
+
+  #enqueue(id: string, delay = 0, isRetry = false): void {
+    this.#options.observer.queued(kindIn(id), isRetry);
+    this.#queue.add(id, delay);
+  }
+
+  /** What the inventory holds and nothing declares any more. */
+  #undeclared(): string[] {
+    const { world } = this.#options;
+    const ids = new Set<string>();
+    for (const owned of world.ledger.all()) {
+      const id = resourceText(owned.resource);
+      if (!world.resources.has(id) && world.inScope(owned.source)) ids.add(id);
+    }
+    return [...ids];
+  }
+
+  /** An empty checkout must not empty a cluster: too much at once waits until a person allows it, or it is declared again. */
+  #hold(gone: readonly string[]): void {
+    const { world, allowMassDelete } = this.#options;
+    const objects = gone.flatMap((id) => world.ledger.ownedBy(id)).filter((o) => o.deletionPolicy === 'Delete');
+    const isHeld = !allowMassDelete && isTooMuch(objects.length, world.ledger.size);
+    this.#held = new Set(isHeld ? gone : []);
+  }
+
+  #changed({ connection, type, name, before, after }: ViewChange): void {
+    const { world, clock } = this.#options;
+    const lookups = new Set([objectLookup(connection, type.name, name)]);
+    for (const entry of [before, after]) {
+      const index = entry === undefined || isUnreadable(entry) ? undefined : type.index?.(entry);
+      if (index !== undefined) lookups.add(indexLookup(connection, type.name, index));
+    }
+    for (const id of new Set([...lookups].flatMap((lookup) => world.tracker.readersOf(lookup)))) {
+      if (!this.#seen.has(id)) this.#seen.set(id, clock.monotonic());
+      this.#enqueue(id);
+    }
+  }
+
+  #begin(ids: readonly string[]): void {
+    if (ids.length === 0) return;
+    const pass = this.#pass(ids)
+      .catch((error: unknown) => {
+        this.#failed(ids, error);
+      })
+      .finally(() => this.#passes.delete(pass));
+    this.#passes.add(pass);
+  }
+
+  /** A pass that could not even be made: the inventory could not be saved, or a mistake of ours. */
+  #failed(ids: readonly string[], error: unknown): void {
+    this.#notSaved(error);
+    this.#options.observer.warned(`a pass over ${String(ids.length)} resources failed: ${messageOf(error)}`);
+    for (const id of ids) {
+      this.#queue.done(id);
+      this.#retry(id, AGAIN_MS.dependency);
+    }
+  }
+
+  /** An inventory that somebody else writes too, or that can't be written at all, ends everything. */
+  #notSaved(error: unknown): void {
+    if (!(error instanceof UsageError)) return;
+    this.#failure ??= error;
+    this.#ended.abort();
+  }
+
+  async #pass(ids: readonly string[]): Promise<void> {
+    const { world, clock, observer } = this.#options;
+    const began = clock.monotonic();
+    for (const id of ids) observer.started(kindIn(id), 0);
+    const planned = ids.filter((id) => !this.#held.has(id) && !this.#unseen.has(id));
+    const steps = this.#guarded(composeFor(world, new Set(planned), (key) => this.#stateOf(key)));
+    this.#note(planned, steps);
+    const running = new Running(ids, steps, (id, results) => {
+      this.#settled(id, results, (clock.monotonic() - began) / 1000);
+    });
+    const drifts = this.#drifts(steps);
+    await execute(steps, {
+      world,
+      drain: this.#drain.signal,
+      attempts: 1,
+      savesLater: true,
+      onResult: (step, outcome) => {
+        const seconds = (clock.monotonic() - began) / 1000;
+        if (outcome.status !== 'unchanged') observer.stepped(step.step, outcome, seconds);
+        const seen = drifts.get(step);
+        if (seen !== undefined && outcome.status === 'done')
+          observer.driftCorrected(step.step, (clock.monotonic() - seen) / 1000);
+        if (outcome.status === 'done') this.#wake(step);
+        running.settle(step, outcome);
+      },
+    });
+  }
+
+  /** Whoever waited for an object goes on now that it stands. */
+  #wake({ key }: PlannedStep): void {
+    for (const id of this.#options.world.tracker.readersOf(objectLookup(key.connection, key.type, key.name)))
+      if (this.#waiting.has(id)) this.#enqueue(id);
+  }
+
+  /** Steps that put back what somebody else changed, with when that was seen. */
+  #drifts(steps: readonly PlannedStep[]): Map<PlannedStep, number> {
+    const drifts = new Map<PlannedStep, number>();
+    for (const planned of steps) {
+      const { action, reason } = planned.step;
+      const seen = this.#seen.get(resourceText(planned.step));
+      if (seen === undefined || action === 'noop' || action === 'refuse' || planned.owned?.state !== 'owned') continue;
+      if (reason !== 'Changed' && reason !== 'Missing') continue;
+      drifts.set(planned, seen);
+      this.#contests.corrected(planned.step.object);
+      this.#options.observer.driftFound(planned.step);
+    }
+    for (const planned of steps) this.#seen.delete(resourceText(planned.step));
+    return drifts;
+  }
+
+  /** What is deleted too much at once, and what others keep changing back, is refused for now. */
+  #guarded(steps: readonly PlannedStep[]): PlannedStep[] {
+    const { world, allowMassDelete } = this.#options;
+    const deletions = steps.filter(({ step }) => step.action === 'delete' && step.reason !== 'Replaced').length;
+    const isHeld = !allowMassDelete && isTooMuch(deletions, world.ledger.size);
+    return steps.map((planned) => {
+      const { action, reason, object } = planned.step;
+      if (isHeld && action === 'delete' && reason !== 'Replaced') return refuse(planned, 'Held', HELD);
+      const isWrite = action === 'update' || action === 'create';
+      return isWrite && this.#contests.isContested(object) ? refuse(planned, 'Contested', CONTESTED) : planned;
+    });
+  }
+
+  /** Remembers which objects are declared by whom, and which of them must not be written. */
+  #note(ids: readonly string[], steps: readonly PlannedStep[]): void {
+    const declared = new Map<string, string[]>(ids.map((id) => [id, []]));
+    for (const { key, step, desired } of steps) {
+      const text = keyText(key);
+      if (desired !== undefined) declared.get(resourceText(step))?.push(text);
+      if (step.action === 'refuse') this.#refused.add(text);
+      else this.#refused.delete(text);
+    }
+    for (const [id, objects] of declared) {
+      for (const object of this.#declared.get(id) ?? []) this.#declarers.delete(object);
+      for (const object of objects) this.#declarers.set(object, id);
+      if (objects.length > 0) this.#declared.set(id, objects);
+      else this.#declared.delete(id);
+    }
+  }
+
+  /** Of an object that another resource may declare. One that nobody declares is not ours to wait for. */
+  #stateOf(key: ObjectKey): DependencyState {
+    const text = keyText(key);
+    if (this.#refused.has(text)) return 'refused';
+    const isMade = this.#options.world.view.get(key.connection, key.type, key.name) !== undefined;
+    return isMade || !this.#declarers.has(text) ? 'stands' : 'missing';
+  }
+
+  /** All steps of a resource are through. */
+  #settled(id: string, results: readonly (readonly [PlannedStep, StepOutcome])[], seconds: number): void {
+    const { world, observer } = this.#options;
+    const isDeclared = world.resources.has(id);
+    const verdict = verdictOf(results);
+    if (isDeclared) this.#readiness.set(id, verdict.ready);
+    else if (world.ledger.ownedBy(id).length === 0) world.tracker.forget(id);
+    observer.finished(kindIn(id), seconds, verdict.again === undefined ? 'success' : 'error');
+    this.#queue.done(id);
+    if (verdict.again === 'dependency') this.#waiting.add(id);
+    else this.#waiting.delete(id);
+    if (verdict.again === undefined) this.#troubles.delete(id);
+    else if (verdict.again === 'failed') this.#background(this.#lookAndRetry(id));
+    else if (verdict.again !== 'changed')
+      this.#retry(id, AGAIN_MS[verdict.again] * (0.8 + this.#options.random() * 0.4));
+    const dueAt = Math.min(...results.map(([{ desired }]) => desired?.dueAt ?? Infinity));
+    if (dueAt !== Infinity) this.#queue.add(id, Math.max(0, dueAt - world.now()) + 1);
+  }
+
+  /** It is not known what became of the last try: look before the next one, which comes the later the more have failed. */
+  async #lookAndRetry(id: string): Promise<void> {
+    const { random } = this.#options;
+    const trouble = this.#troubles.get(id) ?? { failures: 0 };
+    this.#troubles.set(id, trouble);
+    const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** trouble.failures++) * (0.5 + random() / 2);
+    await this.#sleep(delay);
+    if (this.#ended.signal.aborted) return;
+    const missed = await this.#options.look([id]);
+    this.#retry(id, missed.has(id) ? AGAIN_MS.dependency : 0);
+  }
+
+  #retry(id: string, delay: number): void {
+    this.#enqueue(id, delay, true);
+  }
+}
+
+const HELD =
+  'it would be one of too many deletions at once: bring the manifests back, or start again with --allow-mass-delete';
+const CONTESTED =
+  'something else keeps changing it: it was corrected five times within a minute, and is left for a minute';
+
+function refuse(planned: PlannedStep, reason: 'Held' | 'Contested', message: string): PlannedStep {
+  return { ...planned, step: { ...planned.step, action: 'refuse', reason, message } };
+}
+
+function kindIn(id: string): string {
+  return id.slice(0, id.indexOf(' '));
+}
+
+/** Sources keep what did not change as it is; where they could not, the content decides. */
+function isSame(a: Resource | undefined, b: Resource): boolean {
+  if (a === b) return true;
+  if (a === undefined || a.source !== b.source || a.folder !== b.folder) return false;
+  const content = ({ spec, metadata }: Resource): string =>
+    canonical(JSON.parse(JSON.stringify({ spec, metadata })) as never);
+  return content(a) === content(b);
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((done) => {
+    if (signal.aborted) done();
+    else
+      signal.addEventListener(
+        'abort',
+        () => {
+          done();
+        },
+        { once: true },
+      );
+  });
+}
+
+/** Which resources of a pass are through. */
+class Running {
+  readonly #left = new Map<string, number>();
+  readonly #results = new Map<string, [PlannedStep, StepOutcome][]>();
+  readonly #onSettled: (id: string, results: readonly (readonly [PlannedStep, StepOutcome])[]) => void;
+
+  constructor(
+    ids: readonly string[],
+    steps: readonly PlannedStep[],
+    onSettled: (id: string, results: readonly (readonly [PlannedStep, StepOutcome])[]) => void,
+  ) {
+    this.#onSettled = onSettled;
+    for (const { step } of steps) this.#left.set(resourceText(step), (this.#left.get(resourceText(step)) ?? 0) + 1);
+    for (const id of ids) if (!this.#left.has(id)) onSettled(id, []);
+  }
+
+  settle(planned: PlannedStep, outcome: StepOutcome): void {
+    const id = resourceText(planned.step);
+    const results = this.#results.get(id) ?? [];
+    this.#results.set(id, results);
+    results.push([planned, outcome]);
+    const left = (this.#left.get(id) ?? 0) - 1;
+    this.#left.set(id, left);
+    if (left === 0) this.#onSettled(id, results);
+  }
+}

@@ -1,0 +1,191 @@
+import { messageOf, TargetError } from '../contract/errors.ts';
+import type { ObjectType, WatchedType } from '../contract/kind.ts';
+import type { NomadApi, NomadEvent } from '../contract/target.ts';
+import type { Live } from '../plan/step.ts';
+import type { Clock } from './clock.ts';
+import { readWhole, wantedOf } from './observe.ts';
+import { indexLookup, objectLookup } from './tracker.ts';
+import type { World } from './world.ts';
+
+type Watched = ObjectType & { readonly watch: WatchedType };
+
+export interface FeedOptions {
+  readonly world: World;
+  /** Name of the NomadCluster. */
+  readonly connection: string;
+  readonly api: NomadApi;
+  readonly clock: Clock;
+  /** How often everything is listed anew, whatever the stream said; milliseconds, jittered by a tenth. */
+  readonly resyncMs: number;
+  /** Between 0 and 1. */
+  readonly random: () => number;
+  /** Told whether the view is known to be right, each time that changes. */
+  readonly onSync: (isSynced: boolean, error?: string) => void;
+}
+
+const RETRY_MS = { least: 250, most: 15_000 };
+/** How long blocking queries stand in for a stream that is not to be had before it is tried again. */
+const WITHOUT_STREAM_MS = 60_000;
+
+/**
+ * The live view of one Nomad cluster: lists, and in between what the event stream tells.
+ *
+ * The stream is a hint that can lie: it replays what is old, and what it misses while it is down it never tells. So the
+ * lists are read once it is known to stand, again each time it had to be opened anew, and from time to time; and what is
+ * older than the last list, or than what is known of an object, changes nothing. Where there is no stream, blocking
+ * queries tell when to list.
+ */
+export class NomadFeed {
+  readonly #options: FeedOptions;
+  readonly #types: ReadonlyMap<string, Watched>;
+  /** Index of the last list of each type. */
+  readonly #listed = new Map<string, number>();
+  #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
+  #isSynced: boolean | undefined;
+  #signal = new AbortController().signal;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+    const types = options.world.kinds.flatMap((kind) => kind.types).filter(isWatched);
+    this.#types = new Map(types.map((type) => [type.watch.topic, type]));
+  }
+
+  /** Keeps the view right until the signal is aborted. Failures are told to `onSync`, and tried again. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#signal = signal;
+    const resync = this.#resync(signal);
+    let failures = 0;
+    while (!signal.aborted) {
+      const began = this.#options.clock.monotonic();
+      const error = await this.#follow(signal);
+      failures = this.#options.clock.monotonic() - began > WITHOUT_STREAM_MS ? 0 : failures + 1;
+      if (error !== undefined) await this.#refreshUnlessEnded();
+      await this.#pause(failures, signal);
+      // Not a single line: it may never come, so something else has to tell meanwhile.
+      if (error !== undefined && failures > 2) await this.#query(signal);
+    }
+    await resync;
+  }
+
+  /** Lists anew. What is asked for while a list is being read is answered by the next one, shared by all who ask. */
+  refresh(): Promise<void> {
+    if (this.#running === undefined) {
+      this.#running = this.#list().finally(() => (this.#running = undefined));
+      return this.#running;
+    }
+    this.#next ??= this.#running.then(() => {
+      this.#next = undefined;
+      return this.refresh();
+    });
+    return this.#next;
+  }
+
+  async #list(): Promise<void> {
+    const { world, connection } = this.#options;
+    const wanted = wantedOf(world, (c, type) => c === connection && type.watch !== undefined);
+    for (const type of this.#types.values())
+      if (!wanted.some((w) => w.type === type)) wanted.push({ connection, type, desired: [], owned: [] });
+    const indexes = await Promise.all(wanted.map((w) => readWhole(world, w, this.#signal)));
+    if (this.#signal.aborted) return;
+    let failure: string | undefined;
+    for (const [i, { type }] of wanted.entries()) {
+      const failed = world.view.failure(connection, type.name);
+      if (failed === undefined) this.#listed.set(type.name, indexes[i] ?? 0);
+      else failure ??= failed.error;
+    }
+    this.#tell(failure === undefined, failure);
+    if (failure !== undefined) this.#options.clock.after(RETRY_MS.most / 3, () => void this.#refreshUnlessEnded());
+  }
+
+  async #refreshUnlessEnded(): Promise<void> {
+    if (!this.#signal.aborted) await this.refresh();
+  }
+
+  #tell(isSynced: boolean, error?: string): void {
+    if (isSynced === this.#isSynced) return;
+    this.#isSynced = isSynced;
+    this.#options.onSync(isSynced, error);
+  }
+
+  async #resync(signal: AbortSignal): Promise<void> {
+    const { clock, resyncMs, random } = this.#options;
+    while (!signal.aborted) {
+      await clock.sleep(resyncMs * (0.9 + random() / 5), signal).catch(() => undefined);
+      await this.#refreshUnlessEnded();
+    }
+  }
+
+  /** Follows the stream to its end. @returns why it ended, where it never began. */
+  async #follow(signal: AbortSignal): Promise<string | undefined> {
+    const ended = new AbortController();
+    let isStanding = false;
+    try {
+      const events = this.#options.api.events([...this.#types.keys()], AbortSignal.any([signal, ended.signal]));
+      for await (const line of events) {
+        if (!isStanding) await this.refresh();
+        isStanding = true;
+        for (const event of line) this.#apply(event);
+      }
+      return isStanding ? undefined : 'it ended before it began';
+    } catch (error) {
+      if (!(error instanceof TargetError)) throw error;
+      return isStanding ? undefined : messageOf(error);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  #apply(event: NomadEvent): void {
+    const { world, connection } = this.#options;
+    const type = this.#types.get(event.Topic);
+    if (type === undefined || event.Index <= (this.#listed.get(type.name) ?? 0)) return;
+    const isGone = event.Type.endsWith('Deleted');
+    const live = isGone ? undefined : type.watch.live(event.Payload);
+    if (!isGone && live === undefined) void this.#refreshUnlessEnded();
+    else if (this.#isMeant(type, event.Key, live)) world.view.event(connection, type, event.Key, live, event.Index);
+  }
+
+  /** Most of what happens on a cluster is nobody's business here. */
+  #isMeant(type: ObjectType, name: string, live: Live | undefined): boolean {
+    const { world, connection } = this.#options;
+    if (world.tracker.isRead(objectLookup(connection, type.name, name))) return true;
+    if (world.view.get(connection, type.name, name) !== undefined) return true;
+    const index = live && type.index?.(live);
+    return index !== undefined && world.tracker.isRead(indexLookup(connection, type.name, index));
+  }
+
+  /** Blocking queries in place of the stream, for a while. */
+  async #query(signal: AbortSignal): Promise<void> {
+    const { api, clock } = this.#options;
+    const over = new AbortController();
+    const cancel = clock.after(WITHOUT_STREAM_MS, () => {
+      over.abort();
+    });
+    const until = AbortSignal.any([signal, over.signal]);
+    await this.refresh();
+    const follow = async (type: Watched): Promise<void> => {
+      while (!until.aborted) {
+        const index = this.#listed.get(type.name) ?? 1;
+        if ((await api.moved(type.watch.list, index, until)) !== index) await this.refresh();
+      }
+    };
+    const types = [...this.#types.values()];
+    await Promise.all(types.map(follow)).catch((error: unknown) => {
+      if (!(error instanceof TargetError)) throw error;
+    });
+    over.abort();
+    cancel();
+  }
+
+  async #pause(failures: number, signal: AbortSignal): Promise<void> {
+    const { clock, random } = this.#options;
+    if (failures === 0) return;
+    const most = Math.min(RETRY_MS.most, RETRY_MS.least * 2 ** (failures - 1));
+    await clock.sleep(most * (0.5 + random() / 2), signal).catch(() => undefined);
+  }
+}
+
+function isWatched(type: ObjectType): type is Watched {
+  return type.watch !== undefined;
+}

@@ -1,0 +1,220 @@
+import pLimit from 'p-limit';
+import type { Observer } from '../contract/observer.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { Desire } from '../contract/source.ts';
+import type { Clock } from './clock.ts';
+import { Controller } from './controller.ts';
+import { NomadFeed } from './feed.ts';
+import { Sweep } from './sweep.ts';
+import { connectionOf, typeOf, type Connection, type World } from './world.ts';
+
+export interface OperatorOptions {
+  readonly world: World;
+  readonly clock: Clock;
+  readonly observer: Observer;
+  /** Between 0 and 1. */
+  readonly random: () => number;
+  readonly allowMassDelete: boolean;
+  /**
+   * Opens the connections that are declared now and in use, and closes the others. One that is as it was is the same
+   * object as before; one that can't be opened says why it is refused. Connections are not among `resources`.
+   */
+  readonly connect: (
+    desire: Desire,
+  ) => Promise<{ readonly connections: readonly Connection[]; readonly resources: readonly Resource[] }>;
+  /** What may be pruned under a declaration. */
+  readonly scopeOf: (desire: Desire) => (source: string) => boolean;
+}
+
+/** How often files with secrets are looked at, and how many a second. */
+const LOCAL = { rereadMs: 15_000, requestBudget: 50 };
+/** Keys that Nomad signs with are read this often, since nothing tells of their rotation. */
+const UNTOLD_ON_NOMAD_MS = 15_000;
+const AT_ONCE = 16;
+
+/** A type on a connection. */
+interface Shelf {
+  readonly connection: string;
+  readonly type: string;
+}
+
+interface Follower {
+  readonly connection: Connection | undefined;
+  readonly stop: AbortController;
+  readonly feed?: NomadFeed;
+  readonly sweep: Sweep;
+  readonly done: Promise<unknown>;
+}
+
+/**
+ * Follows the declaration and the live servers, and keeps them equal until it is stopped: one follower for each
+ * connection feeds the live view, and the controller acts on what changes.
+ */
+export class Operator {
+  readonly #options: OperatorOptions;
+  readonly #controller: Controller;
+  /** By `kind/name`. */
+  readonly #followers = new Map<string, Follower>();
+
+  constructor(options: OperatorOptions) {
+    this.#options = options;
+    const { world, clock, observer, random, allowMassDelete } = options;
+    this.#controller = new Controller({
+      world,
+      clock,
+      observer,
+      random,
+      allowMassDelete,
+      look: (ids, seen) => this.#look(ids, seen),
+    });
+  }
+
+  /** Runs until the signal is aborted; then lets running writes finish, and saves. @throws what saving the inventory threw. */
+  async run(desires: AsyncIterable<Desire>, signal: AbortSignal): Promise<void> {
+    const running = this.#controller.run(signal);
+    const following = this.#follow(desires, AbortSignal.any([signal, this.#controller.ended]));
+    try {
+      await Promise.race([running, following]);
+      await running;
+    } finally {
+      for (const follower of this.#followers.values()) follower.stop.abort();
+      await Promise.all([...this.#followers.values()].map((follower) => follower.done));
+    }
+  }
+
+  async #follow(desires: AsyncIterable<Desire>, signal: AbortSignal): Promise<void> {
+    for await (const desire of desires) {
+      if (signal.aborted) return;
+      await this.#take(desire);
+    }
+  }
+
+  async #take(desire: Desire): Promise<void> {
+    const { world, connect, scopeOf } = this.#options;
+    const { connections, resources } = await connect(desire);
+    world.connections = connections;
+    world.inScope = scopeOf(desire);
+    for (const [key, follower] of this.#followers) {
+      if (follower.connection === undefined || connections.includes(follower.connection)) continue;
+      follower.stop.abort();
+      this.#followers.delete(key);
+      this.#options.observer.disconnected(follower.connection);
+    }
+    for (const connection of connections) {
+      const key = `${connection.kind}/${connection.name}`;
+      if (connection.refused !== undefined) this.#refuse(connection);
+      else if (!this.#followers.has(key)) this.#start(key, connection);
+    }
+    if (!this.#followers.has(LOCAL_KEY)) this.#start(LOCAL_KEY, undefined);
+    this.#controller.update({ ...desire, resources });
+  }
+
+  /** What was made through it is not looked for; plans say why. */
+  #refuse({ kind, name, refused }: Connection): void {
+    const { world } = this.#options;
+    if (refused === undefined) return;
+    for (const type of world.kinds.flatMap((k) => k.types))
+      if (type.connection === kind) world.view.fail(name, type, refused);
+  }
+
+  #start(key: string, connection: Connection | undefined): void {
+    const stop = new AbortController();
+    const feed = connection?.kind === 'NomadCluster' ? this.#feed(connection) : undefined;
+    const sweep = this.#sweeper(connection);
+    const done = Promise.all([feed?.run(stop.signal), sweep.run(stop.signal)]);
+    this.#followers.set(key, { connection, stop, sweep, done, ...(feed && { feed }) });
+  }
+
+  #feed(connection: Connection): NomadFeed {
+    const { world, clock, random, observer } = this.#options;
+    return new NomadFeed({
+      world,
+      connection: connection.name,
+      api: world.io.nomad(connection.name),
+      clock,
+      random,
+      resyncMs: connection.rereadMs,
+      onSync: (isSynced, error) => {
+        observer.synced(connection, isSynced, error);
+      },
+    });
+  }
+
+  #sweeper(connection: Connection | undefined): Sweep {
+    const { world, clock, observer } = this.#options;
+    const kind = connection?.kind ?? 'local';
+    const name = connection?.name ?? 'local';
+    const types = world.kinds.flatMap((k) => k.types).filter((t) => t.connection === kind && t.watch === undefined);
+    return new Sweep({
+      world,
+      kind,
+      connection: name,
+      clock,
+      intervalMs: kind === 'NomadCluster' ? UNTOLD_ON_NOMAD_MS : (connection ?? LOCAL).rereadMs,
+      budget: (connection ?? LOCAL).requestBudget ?? LOCAL.requestBudget,
+      resources: () => [...new Set(types.flatMap((type) => [...world.tracker.lookingAt(name, type.name)]))],
+      onSync: (isSynced, error) => {
+        if (connection?.kind === 'VaultServer') observer.synced(connection, isSynced, error);
+        else if (!isSynced) observer.warned(`${kind} ${name}: ${error ?? ''}`);
+      },
+      onStretch: (seconds) => {
+        observer.warned(
+          `${kind} ${name}: with its request budget, reading everything again takes ${seconds.toFixed(0)} s`,
+        );
+      },
+    });
+  }
+
+  /** @returns the resources of which something could not be read. @param seen told of each of the others as soon as it was. */
+  async #look(ids: readonly string[], seen: (id: string) => void = () => undefined): Promise<ReadonlySet<string>> {
+    const shelves = new Map(ids.map((id) => [id, this.#options.world.tracker.shelvesOf(id)]));
+    const keys = new Set([...shelves.values()].flat().map((shelf) => this.#keyOf(shelf)));
+    const feeds = [...keys].flatMap((key) => this.#followers.get(key)?.feed ?? []);
+    await Promise.all(feeds.map((feed) => feed.refresh()));
+    const missed = new Set<string>();
+    const broken = new Set<Follower>();
+    const limit = pLimit(AT_ONCE);
+    const lookAt = async (id: string, swept: readonly Follower[]): Promise<void> => {
+      const isSeen = (await this.#sweep(id, swept, broken)) && this.#isListed(shelves.get(id) ?? []);
+      if (isSeen) seen(id);
+      else missed.add(id);
+    };
+    const reads = ids.map((id): [string, Follower[]] => [id, this.#sweptBy(shelves.get(id) ?? [])]);
+    // Whoever needs no read of its own does not wait for the others.
+    reads.sort(([, a], [, b]) => a.length - b.length);
+    await Promise.all(reads.map(([id, swept]) => limit(() => lookAt(id, swept))));
+    return missed;
+  }
+
+  #isListed(shelves: readonly Shelf[]): boolean {
+    const { world } = this.#options;
+    return shelves.every(({ connection, type }) => {
+      const { watch, connection: kind } = typeOf(world, type);
+      const isRefused = kind !== 'local' && connectionOf(world, kind, connection)?.refused !== undefined;
+      return watch === undefined || isRefused || world.view.failure(connection, type) === undefined;
+    });
+  }
+
+  #sweptBy(shelves: readonly Shelf[]): Follower[] {
+    const untold = shelves.filter(({ type }) => typeOf(this.#options.world, type).watch === undefined);
+    return [...new Set(untold.flatMap((shelf) => this.#followers.get(this.#keyOf(shelf)) ?? []))];
+  }
+
+  /** @param broken followers that have failed already: nothing more is asked of them. */
+  async #sweep(id: string, followers: readonly Follower[], broken: Set<Follower>): Promise<boolean> {
+    for (const follower of followers) {
+      if (broken.has(follower)) return false;
+      if (await follower.sweep.read(id, follower.stop.signal)) continue;
+      broken.add(follower);
+      return false;
+    }
+    return true;
+  }
+
+  #keyOf({ connection, type }: Shelf): string {
+    const kind = typeOf(this.#options.world, type).connection;
+    return kind === 'local' ? LOCAL_KEY : `${kind}/${connection}`;
+  }
+}
+
+const LOCAL_KEY = 'local/local';
