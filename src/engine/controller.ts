@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Observer, StepOutcome } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
@@ -74,6 +75,8 @@ export class Controller {
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    // Every delay listens to it.
+    setMaxListeners(0, this.#ended.signal, this.#drain.signal);
     this.#queue = new Queue(options.clock, () => {
       this.#begin(this.#queue.take());
     });
@@ -139,7 +142,7 @@ export class Controller {
   async #see(ids: readonly string[]): Promise<void> {
     for (let left = ids; left.length > 0 && !this.#ended.signal.aborted;) {
       const missed = await this.#options.look(left, (id) => {
-        if (this.#unseen.delete(id)) this.#enqueue(id);
+        if (this.#unseen.delete(id)) this.#enqueue(id, 0, this.#troubles.has(id));
       });
       if (missed.size > 0) await this.#sleep(AGAIN_MS.dependency);
       left = [...missed];
@@ -317,6 +320,8 @@ export class Controller {
     if (isDeclared) this.#readiness.set(id, verdict.ready);
     else if (world.ledger.ownedBy(id).length === 0) world.tracker.forget(id);
     observer.finished(kindIn(id), seconds, verdict.again === undefined ? 'success' : 'error');
+    // Whatever else may call for a pass: it is not known what became of the last one.
+    if (verdict.again === 'failed') this.#unseen.add(id);
     this.#queue.done(id);
     if (verdict.again === 'dependency') this.#waiting.add(id);
     else this.#waiting.delete(id);
@@ -335,9 +340,7 @@ export class Controller {
     this.#troubles.set(id, trouble);
     const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** trouble.failures++) * (0.5 + random() / 2);
     await this.#sleep(delay);
-    if (this.#ended.signal.aborted) return;
-    const missed = await this.#options.look([id]);
-    this.#retry(id, missed.has(id) ? AGAIN_MS.dependency : 0);
+    await this.#see([id]);
   }
 
   #retry(id: string, delay: number): void {

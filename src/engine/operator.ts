@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import pLimit from 'p-limit';
 import type { Observer } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
@@ -119,6 +120,8 @@ export class Operator {
 
   #start(key: string, connection: Connection | undefined): void {
     const stop = new AbortController();
+    // Every request under way listens to it.
+    setMaxListeners(0, stop.signal);
     const feed = connection?.kind === 'NomadCluster' ? this.#feed(connection) : undefined;
     const sweep = this.#sweeper(connection);
     const done = Promise.all([feed?.run(stop.signal), sweep.run(stop.signal)]);

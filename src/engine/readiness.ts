@@ -20,6 +20,9 @@ const WAITING: Partial<Record<Reason, Verdict>> = {
 
 export function verdictOf(results: readonly (readonly [PlannedStep, StepOutcome])[]): Verdict {
   const verdicts = results.map(([planned, outcome]) => verdictOfStep(planned, outcome));
+  // What waits for another object of the same resource is told of by that one.
+  const cause = results.findIndex(([{ step }], i) => step.reason !== 'Blocked' && verdicts[i]?.again === 'changed');
+  if (cause >= 0 && !verdicts.some(({ again }) => again === 'failed')) return { ready: 'False', again: 'changed' };
   return verdicts.sort((a, b) => urgency(b) - urgency(a))[0] ?? { ready: 'True', again: undefined };
 }
 

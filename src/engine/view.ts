@@ -8,11 +8,9 @@ interface Shelf {
   readonly type: ObjectType;
   readonly objects: Map<string, Entry>;
   readonly byIndex: Map<string, Live[]>;
-  /** What we wrote, and what events deleted, until a reading that began later confirms it: when, and at which index. */
+  /** What we wrote or an event told, until a reading that began later confirms it: when, and at which index of Nomad. */
   readonly written: Map<string, { readonly at: number; readonly index: number }>;
   failure?: Unreadable | undefined;
-  /** Index of the last list. */
-  index: number;
 }
 
 /** What was never looked at must not be taken for absent. */
@@ -65,17 +63,12 @@ export class LiveView {
   }
 
   /** A reading of all that matters of a type: what it does not name is gone. */
-  replace(connection: string, type: ObjectType, { objects, index = 0 }: Reading, began: number): void {
+  replace(connection: string, type: ObjectType, { objects }: Reading, began: number): void {
     const shelf = this.#shelf(connection, type);
     shelf.failure = undefined;
-    // The server was restored to an earlier state: what is known to be newer is no more.
-    const isReset = index < shelf.index;
-    shelf.index = index;
     const isNewer = (name: string): boolean => {
       const written = shelf.written.get(name);
-      if (written === undefined)
-        return !isReset && indexOf(shelf.objects.get(name)) > Math.max(index, indexOf(objects.get(name)));
-      if (written.at > began) return true;
+      if (written !== undefined && written.at > began) return true;
       shelf.written.delete(name);
       return false;
     };
@@ -106,8 +99,8 @@ export class LiveView {
     const shelf = this.#shelf(connection, type);
     const known = shelf.objects.get(name);
     if (index <= indexOf(known) || index <= (shelf.written.get(name)?.index ?? 0)) return;
-    // A list that was made before it is gone must not bring it back.
-    if (live === undefined && known !== undefined) shelf.written.set(name, { at: ++this.#moment, index });
+    // A list that was made before must not undo it.
+    shelf.written.set(name, { at: ++this.#moment, index });
     // Events do not tell which token is our own.
     const guard = known !== undefined && !isUnreadable(known) ? known.protected : undefined;
     this.#set(connection, shelf, name, live && guard !== undefined ? { ...live, protected: guard } : live);
@@ -145,7 +138,7 @@ export class LiveView {
     const key = shelfKey(connection, type.name);
     let shelf = this.#shelves.get(key);
     if (shelf === undefined) {
-      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map(), index: 0 };
+      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map() };
       this.#shelves.set(key, shelf);
     }
     return shelf;

@@ -2,34 +2,11 @@ import { readFile, unlink, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import writeFileAtomic from 'write-file-atomic';
-import { z } from 'zod';
 import { messageOf, UsageError } from '../contract/errors.ts';
 import type { Inventory, StateBackend, StateLock } from '../contract/state.ts';
+import { firstIssue, inventorySchema } from './inventory.ts';
 
 export const STATE_FILE = '.nomad-access.state.json';
-
-const value: z.ZodType = z.json();
-const text = z.string();
-const entry = z.object({
-  key: z.object({ connection: text, type: text, name: text }),
-  resource: z.object({ kind: text, namespace: text, name: text }),
-  state: z.enum(['pending', 'owned']),
-  intent: text.optional(),
-  id: text.optional(),
-  adopted: z.boolean(),
-  deletionPolicy: z.enum(['Delete', 'Orphan']),
-  suspended: z.boolean(),
-  source: text,
-  detail: z.record(text, value).optional(),
-});
-const inventory = z.object({
-  version: z.literal(1, { error: 'was written by a newer version of nomad-access' }),
-  owner: text,
-  connections: z.array(
-    z.object({ kind: z.enum(['NomadCluster', 'VaultServer']), name: text, address: text, spec: value }),
-  ),
-  objects: z.array(entry),
-});
 
 interface Holder {
   readonly pid: number;
@@ -54,11 +31,10 @@ async function load(path: string): Promise<Inventory | undefined> {
     throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
   });
   if (content === undefined) return undefined;
-  const parsed = inventory.safeParse(parseJson(path, content));
+  const parsed = inventorySchema.safeParse(parseJson(path, content));
   if (parsed.success) return parsed.data as Inventory;
-  const issue = parsed.error.issues[0];
   throw new UsageError(
-    `${path} is no inventory (${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}); restore it from a backup, or remove it to begin anew`,
+    `${path} is no inventory (${firstIssue(parsed.error)}); restore it from a backup, or remove it to begin anew`,
   );
 }
 

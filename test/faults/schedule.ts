@@ -49,8 +49,7 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
     s.nomad.acl.policies.delete(at(POLICIES, c));
   },
   foreignTokenDelete: (s, c) => {
-    const token = ours(s)[c % Math.max(1, ours(s).length)];
-    if (token !== undefined) s.nomad.acl.tokens.delete(token.AccessorID);
+    for (const { AccessorID } of one(ours(s), c)) s.nomad.acl.tokens.delete(AccessorID);
   },
   foreignTokenEdit: (s, c) => {
     const token = ours(s)[c % Math.max(1, ours(s).length)];
@@ -64,12 +63,10 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
     change(s, 'POST', 'sys/policies/acl/tasks', { policy: 'path "*" { capabilities = ["sudo"] }' }),
   foreignMountDelete: (s) => change(s, 'DELETE', 'sys/auth/jwt-nomad'),
   foreignFileEdit: (s, c) => {
-    const path = at(sinks(s), c);
-    if (path !== undefined) s.files.set(path, { content: SCRIBBLE, mode: 0o600 });
+    for (const path of one(sinks(s), c)) s.files.set(path, { content: SCRIBBLE, mode: 0o600 });
   },
   foreignFileDelete: (s, c) => {
-    const path = at(sinks(s), c);
-    if (path !== undefined) s.files.delete(path);
+    for (const path of one(sinks(s), c)) s.files.delete(path);
   },
   crash: (s) => {
     s.kill();
@@ -118,7 +115,7 @@ function isForeign(key: string, row: object): boolean {
 
 function window(target: 'nomad' | 'vault', change: Partial<Faults>): Happening {
   return (s, c) => {
-    const before = Object.fromEntries(Object.keys(change).map((k) => [k, false as boolean | number]));
+    const before = Object.fromEntries(Object.keys(change).map((k) => [k, false]));
     const none: Partial<Faults> = Object.fromEntries(
       Object.keys(before).map((k) => [k, typeof change[k as keyof Faults] === 'number' ? 0 : false]),
     );
@@ -173,6 +170,11 @@ const FOREIGN_FILE = '/sinks/foreign';
 
 function sinks(s: Simulation): string[] {
   return [...s.files.keys()].filter((path) => path !== FOREIGN_FILE);
+}
+
+/** One of the items, if there are any. */
+function one<T>(items: readonly T[], choice: number): T[] {
+  return items.length === 0 ? [] : [at(items, choice)];
 }
 
 function without(declaration: Declaration, id: string): Declaration {
@@ -299,14 +301,24 @@ function checkDeclared(s: Simulation): void {
   );
   const secretOf = (name: string): string =>
     `${ours(s).find((t) => MARKED.exec(t.Name)?.[1] === name)?.SecretID ?? ''}\n`;
-  // What somebody wrote in a secret's place is theirs once nothing is declared for it any more.
-  const paths = new Set(tokens.map(([, { writeSecretTo }]) => writeSecretTo.file?.path));
-  const kept = [...s.files].filter(([path, { content }]) => paths.has(path) || content !== SCRIBBLE);
-  const files = Object.fromEntries(kept.filter(([path]) => path !== FOREIGN_FILE).map(([p, f]) => [p, f.content]));
-  const sinks = tokens.flatMap(([name, { writeSecretTo }]) =>
-    writeSecretTo.file ? [[writeSecretTo.file.path, secretOf(name)]] : [],
+  // What somebody wrote where no secret was declared is theirs, and a Conflict when one is declared there later: then the
+  // former sink keeps its secret too.
+  const owned = new Set(s.inventory?.objects.map((o) => o.key.name));
+  const isTheirs = (path: string): boolean => s.files.get(path)?.content === SCRIBBLE && !owned.has(path);
+  const inConflict = tokens
+    .filter(([, { writeSecretTo }]) => isTheirs(writeSecretTo.file?.path ?? ''))
+    .map(([name]) => name);
+  const isChecked = (path: string): boolean =>
+    !isTheirs(path) && !inConflict.some((name) => path.startsWith(`/sinks/${name}-`));
+  const files = sinks(s).filter(isChecked);
+  const declared = tokens.flatMap(([name, { writeSecretTo }]) =>
+    writeSecretTo.file && isChecked(writeSecretTo.file.path) ? [[writeSecretTo.file.path, secretOf(name)]] : [],
   );
-  equal('files with secrets', files, Object.fromEntries(sinks) as unknown);
+  equal(
+    'files with secrets',
+    Object.fromEntries(files.map((path) => [path, s.files.get(path)?.content])),
+    Object.fromEntries(declared) as unknown,
+  );
   checkIntegration(s);
   const recorded = (s.inventory?.objects ?? []).filter((o) => o.state !== 'owned');
   equal('entries of the inventory that are still pending', recorded, []);
@@ -323,8 +335,10 @@ function checkIntegration(s: Simulation): void {
   const spec = s.declaration['VaultJwtIntegration workloads'] as IntegrationSpec | undefined;
   const mount = mounts['jwt-nomad'];
   equal('whether there is a mount', mount !== undefined, spec !== undefined);
-  if (spec === undefined || mount === undefined)
-    return equal('policies on Vault', Object.keys(policies).sort(), ['default', 'foreign']);
+  if (spec === undefined || mount === undefined) {
+    equal('policies on Vault', Object.keys(policies).sort(), ['default', 'foreign']);
+    return;
+  }
   equal('the algorithms', (mount.config as { jwt_supported_algs: string[] }).jwt_supported_algs, spec.supportedAlgs);
   equal('the policy', policies['tasks']?.trim(), spec.policies[0]?.rules.replace('{{accessor}}', mount.accessor));
   const roles = Object.entries(mount.roles).map(([name, role]) => [

@@ -162,8 +162,14 @@ export class SimTransport implements Transport {
           answer('lost', 500);
           return;
         }
-        if (faults.isDenied) return answer({ status: 403, headers: {}, text: 'Permission denied' });
-        if (random.chance(faults.errorBefore)) return answer(failure(random, log, what, 'instead of its work'));
+        if (faults.isDenied) {
+          answer({ status: 403, headers: {}, text: 'Permission denied' });
+          return;
+        }
+        if (random.chance(faults.errorBefore)) {
+          answer(failure(random, log, what, 'instead of its work'));
+          return;
+        }
         void handle(asSandboxRequest(request)).then((reply) => {
           if (reply.stream === undefined && random.chance(faults.replyLost)) {
             log(`${what}: done, reply lost`);

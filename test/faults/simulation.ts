@@ -272,7 +272,7 @@ function observerOf(simulation: Simulation, isAlive: () => boolean): Observer {
     },
     driftCorrected: () => undefined,
     stepped: (step, outcome) => {
-      say(outcome.status, step.action, step.object, step.reason, outcome.message, step);
+      say(outcome.status, step.action, step.object, step.reason, outcome.message, step.changes);
     },
     resources: () => undefined,
     synced: (connection, isSynced, error) => {

@@ -1,5 +1,6 @@
 import { blake2b } from '@noble/hashes/blake2.js';
 import { randomUUID } from 'node:crypto';
+import { durationOf, goDuration } from './duration.ts';
 import { NomadError } from './errors.ts';
 import { checkRules } from './rules.ts';
 import { Table, type Indexed, type Store } from './store.ts';
@@ -252,23 +253,4 @@ function jobAclOf(body: Partial<JobAcl> | null | undefined): JobAcl | null {
   if (wrong !== undefined)
     throw new NomadError(400, `policy 0 invalid: 1 error occurred:\n\t* job_acl.${wrong} is missing\n\n`);
   return { Namespace, JobID, Group, Task };
-}
-
-/** @returns milliseconds. Nomad takes nanoseconds as a number, and Go durations. */
-function durationOf(value: string | number | undefined): number {
-  if (value === undefined || value === '') return 0;
-  if (typeof value === 'number') return value / 1e6;
-  const units = { h: 60 * MINUTE, m: MINUTE, s: 1000, ms: 1 };
-  let total = 0;
-  for (const [, amount, unit] of value.matchAll(/([0-9.]+)(ms|h|m|s)/g))
-    total += Number(amount) * units[unit as keyof typeof units];
-  return total;
-}
-
-function goDuration(milliseconds: number): string {
-  const seconds = Math.round(milliseconds / 1000);
-  return `${String(Math.floor(seconds / 3600))}h${String(Math.floor((seconds % 3600) / 60))}m${String(seconds % 60)}s`.replace(
-    /^0h(0m)?/,
-    '',
-  );
 }

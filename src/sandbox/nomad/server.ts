@@ -4,6 +4,7 @@ import { NomadError } from './errors.ts';
 import { Keyring } from './keyring.ts';
 import { Store, type Indexed, type Table } from './store.ts';
 import { eventStream, silentStream } from './stream.ts';
+import { Variables } from './variables.ts';
 
 const DENIED = new NomadError(403, 'Permission denied');
 const EXPIRED = new NomadError(500, 'ACL token expired');
@@ -28,10 +29,12 @@ export class NomadSandbox {
   readonly store = new Store();
   readonly acl: Acl;
   readonly keyring = new Keyring();
+  readonly variables: Variables;
   readonly #routes: readonly Route[];
 
   constructor(now: () => number) {
     this.acl = new Acl(this.store, now);
+    this.variables = new Variables(this.store, now);
     this.#routes = this.#makeRoutes();
   }
 
@@ -69,7 +72,7 @@ export class NomadSandbox {
   }
 
   #makeRoutes(): Route[] {
-    const { acl, keyring } = this;
+    const { acl, keyring, variables } = this;
     const route = (method: string, path: RegExp, handle: Handler, right: Right = 'management'): Route => ({
       method,
       path,
@@ -136,6 +139,10 @@ export class NomadSandbox {
         },
         'anybody',
       ),
+      route('GET', /^\/v1\/vars$/, (r) => variables.list(r)),
+      route('GET', /^\/v1\/var\/(.+)$/, (r, path) => variables.read(r, path, waitOf(r))),
+      route('PUT', /^\/v1\/var\/(.+)$/, (r, path) => variables.put(r, path)),
+      route('DELETE', /^\/v1\/var\/(.+)$/, (r, path) => variables.delete(r, path)),
       route('GET', /^\/v1\/event\/stream$/, (r) => this.#stream(r), 'anybody'),
       route('GET', /^\/v1\/agent\/self$/, () => ({
         status: 200,

@@ -94,6 +94,29 @@ export class NomadClient implements NomadApi {
     return indexOf(response);
   }
 
+  /**
+   * One request whose caller knows what the statuses in `expect` mean; they are returned as they came.
+   * @throws TargetError for any other status; `ambiguous` where it was not idempotent and may have been carried out.
+   */
+  async request(
+    method: HttpRequest['method'],
+    path: string,
+    query: Query,
+    body: unknown,
+    options: {
+      readonly expect: readonly number[];
+      readonly idempotent?: boolean;
+      readonly signal?: AbortSignal | undefined;
+    },
+  ): Promise<HttpResponse> {
+    const { expect, idempotent = false, signal } = options;
+    const response = await this.#send(method, path, query, body, idempotent, signal);
+    if (response.status === 200) this.#parsed(method, path, response.text, !idempotent);
+    const isForeign = response.status === 404 && !isMissing(response);
+    if (expect.includes(response.status) && !isForeign) return response;
+    throw this.#refused(method, path, response, !idempotent && response.status >= 500);
+  }
+
   close(): Promise<void> {
     return this.#http.close();
   }
@@ -121,20 +144,24 @@ export class NomadClient implements NomadApi {
   }
 
   #body<T>(method: HttpRequest['method'], path: string, response: HttpResponse): T {
-    if (response.status === 200) return this.#parsed(method, path, response.text) as T;
-    if (response.status === 404 && !isMissing(response)) throw foreignAnswer('Nomad', this.#named(method, path), 404);
-    throw new TargetError(`${this.#named(method, path)}: ${String(response.status)} ${explain(response)}`, {
+    if (response.status === 200) return this.#parsed(method, path, response.text, method === 'POST') as T;
+    throw this.#refused(method, path, response, method === 'POST' && response.status >= 500);
+  }
+
+  #refused(method: HttpRequest['method'], path: string, response: HttpResponse, ambiguous: boolean): TargetError {
+    if (response.status === 404 && !isMissing(response)) return foreignAnswer('Nomad', this.#named(method, path), 404);
+    return new TargetError(`${this.#named(method, path)}: ${String(response.status)} ${explain(response)}`, {
       class: classOf(response),
       status: response.status,
-      ambiguous: method === 'POST' && response.status >= 500,
+      ambiguous,
     });
   }
 
   /** What is put or deleted may be answered with nothing; everything else is JSON. */
-  #parsed(method: HttpRequest['method'], path: string, text: string): unknown {
+  #parsed(method: HttpRequest['method'], path: string, text: string, ambiguous: boolean): unknown {
     if (text === '' && (method === 'PUT' || method === 'DELETE')) return undefined;
     const parsed = parse(text);
-    if (parsed === undefined) throw foreignAnswer('Nomad', this.#named(method, path), 200, method === 'POST');
+    if (parsed === undefined) throw foreignAnswer('Nomad', this.#named(method, path), 200, ambiguous);
     return parsed;
   }
 
@@ -158,7 +185,8 @@ export class NomadClient implements NomadApi {
 }
 
 /** How Nomad says that an object is not there; a path that it does not know has an empty 404. */
-const MISSING = /^(ACL (policy|token|role|auth-method|binding rule)|variable|namespace|job) not found$/i;
+const MISSING =
+  /^((ACL (policy|token|role|auth-method|binding rule)|variable|namespace|job) not found|variable doesn't exist)$/i;
 
 function isMissing({ status, text }: HttpResponse): boolean {
   return status === 404 && MISSING.test(text.trim());

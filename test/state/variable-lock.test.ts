@@ -1,0 +1,320 @@
+import fc from 'fast-check';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import { TargetError, UsageError } from '../../src/contract/errors.ts';
+import type { StateLock } from '../../src/contract/state.ts';
+import type { VariablesApi } from '../../src/contract/variables.ts';
+import { startSandbox } from '../../src/sandbox/index.ts';
+import { nomadState } from '../../src/state/nomad.ts';
+import { Faulty, httpVariables, pass, settled, StillClock, StillNomad } from './variables.ts';
+
+const PATH = 'nomad-access/default';
+const LOCK = { namespace: 'default', path: `${PATH}/lock` };
+const TTL = 25;
+
+/** A process that wants to act, over a network of its own. */
+class Process {
+  readonly clock: StillClock;
+  isOffline = false;
+  readonly api: VariablesApi;
+
+  constructor(
+    readonly nomad: StillNomad,
+    readonly name: string,
+  ) {
+    this.clock = new StillClock(nomad);
+    const network = new Faulty(() => (this.isOffline ? 'request lost' : undefined), nomad.api);
+    this.api = this.clock.hears(network.api);
+  }
+
+  lock(wait?: AbortSignal): Promise<StateLock> {
+    const { api, name: holder, clock } = this;
+    return nomadState({ api, path: PATH, namespace: 'default', holder, clock, lockTtlSeconds: TTL }).lock(wait);
+  }
+}
+
+function processes(): {
+  nomad: StillNomad;
+  a: Process;
+  b: Process;
+  wait: (ms: number, look?: () => void) => Promise<void>;
+} {
+  const nomad = new StillNomad();
+  const [a, b] = [new Process(nomad, 'host a, process 1'), new Process(nomad, 'host b, process 2')];
+  return { nomad, a, b, wait: (ms, look) => pass(nomad, ms, [a.clock, b.clock], look) };
+}
+
+/** Acts for as long as it holds the lock, and waits for it again when that ends. */
+class Replica {
+  held: StateLock | undefined;
+  end: () => void = () => undefined;
+
+  constructor(readonly process: Process) {}
+
+  async act(enough: AbortSignal): Promise<void> {
+    while (!enough.aborted) {
+      const lock = await this.process.lock(enough);
+      this.held = lock;
+      await new Promise<void>((done) => {
+        this.end = done;
+        lock.lost.addEventListener('abort', () => {
+          done();
+        });
+      });
+      await lock.release();
+    }
+  }
+}
+
+/** What a promise has come to so far. */
+function follow<T>(promise: Promise<T>): { value?: T; error?: unknown } {
+  const followed: { value?: T; error?: unknown } = {};
+  promise.then(
+    (value) => (followed.value = value),
+    (error: unknown) => (followed.error = error),
+  );
+  return followed;
+}
+
+describe('the lock of an inventory in Nomad', () => {
+  it('keeps a second operator out, who is told who holds it', async () => {
+    const { a, b } = processes();
+    const lock = await a.lock();
+    expect(lock.isValid()).toBe(true);
+    await expect(b.lock()).rejects.toThrow(UsageError);
+    await expect(b.lock()).rejects.toThrow(
+      /nomad:nomad-access\/default is locked by host a, process 1 since 20.*within 25 s/,
+    );
+  });
+
+  it('stays held for as long as its holder lives', async () => {
+    const { a, b, wait } = processes();
+    const lock = await a.lock();
+    await wait(3_600_000, () => {
+      expect(lock.isValid()).toBe(true);
+    });
+    await expect(b.lock()).rejects.toThrow('host a, process 1');
+  });
+
+  it('is handed over the moment it is released, without a timer', async () => {
+    const { a, b, wait } = processes();
+    const lock = await a.lock();
+    const next = follow(b.lock(new AbortController().signal));
+    await wait(60_000);
+    expect(next.value).toBeUndefined();
+    await lock.release();
+    expect(lock.isValid()).toBe(false);
+    await settled();
+    expect(next.value?.isValid()).toBe(true);
+  });
+
+  it('is taken over within its time from a holder that has died', async () => {
+    const { a, b, wait } = processes();
+    await a.lock();
+    const next = follow(b.lock(new AbortController().signal));
+    await wait(60_000);
+    a.clock.isStopped = true;
+    await wait(TTL * 1000);
+    expect(next.value?.isValid()).toBe(true);
+  });
+
+  it('a stopped process that wakes knows in its first tick that it must not act', async () => {
+    const { a, b, wait } = processes();
+    const lock = await a.lock();
+    const next = follow(b.lock(new AbortController().signal));
+    a.clock.isStopped = true;
+    await wait(TTL * 1000);
+    expect(next.value?.isValid()).toBe(true);
+    a.clock.isStopped = false;
+    expect(lock.isValid()).toBe(false);
+    await wait(1);
+    expect(lock.lost.aborted).toBe(true);
+    await lock.release();
+    await wait(60_000);
+    expect([lock.isValid(), next.value?.isValid()]).toEqual([false, true]);
+  });
+
+  it('a stopped process that wakes before anybody took over goes on once Nomad has confirmed it', async () => {
+    const { a, wait } = processes();
+    const lock = await a.lock();
+    a.clock.isStopped = true;
+    await wait(15_000);
+    a.clock.isStopped = false;
+    expect(lock.isValid()).toBe(false);
+    await wait(1);
+    expect([lock.isValid(), lock.lost.aborted]).toEqual([true, false]);
+  });
+
+  it('is not trusted any more while Nomad does not answer, and lost for good soon after', async () => {
+    const { a, b, wait } = processes();
+    const lock = await a.lock();
+    const next = follow(b.lock(new AbortController().signal));
+    a.isOffline = true;
+    await wait(9_000);
+    expect([lock.isValid(), lock.lost.aborted]).toEqual([true, false]);
+    await wait(6_000);
+    expect([lock.isValid(), lock.lost.aborted]).toEqual([false, true]);
+    expect(next.value).toBeUndefined();
+    await wait(TTL * 1000 - 15_000);
+    expect(next.value?.isValid()).toBe(true);
+  });
+
+  it('outlives a short outage', async () => {
+    const { a, wait } = processes();
+    const lock = await a.lock();
+    await wait(3_000);
+    a.isOffline = true;
+    await wait(6_000);
+    a.isOffline = false;
+    await wait(600_000, () => {
+      expect(lock.isValid()).toBe(true);
+    });
+  });
+
+  it('is lost when somebody frees it by hand, at the next renewal', async () => {
+    const { nomad, a, wait } = processes();
+    const lock = await a.lock();
+    await nomad.api.releaseLock(LOCK, (await nomad.api.read(LOCK))?.lockId ?? '');
+    await wait(4_100);
+    expect([lock.isValid(), lock.lost.aborted]).toEqual([false, true]);
+  });
+
+  it('is waited for until that is aborted, and then not held', async () => {
+    const { a, b, wait } = processes();
+    const lock = await a.lock();
+    const enough = new AbortController();
+    const next = follow(b.lock(enough.signal));
+    await wait(7_000);
+    enough.abort(new Error('told to stop'));
+    await settled();
+    expect(next.error).toEqual(new Error('told to stop'));
+    await lock.release();
+    await (await a.lock()).release();
+  });
+
+  it('is waited for through an outage of Nomad', async () => {
+    const { a, wait } = processes();
+    a.isOffline = true;
+    const lock = follow(a.lock(new AbortController().signal));
+    await wait(600_000);
+    a.isOffline = false;
+    await wait(10_000);
+    expect(lock.value?.isValid()).toBe(true);
+  });
+
+  it('an outage is an error for those who do not wait', async () => {
+    const { a } = processes();
+    a.isOffline = true;
+    await expect(a.lock()).rejects.toThrow(TargetError);
+  });
+
+  it('is trusted from the first request on that may have acquired it, not from the one that was answered', async () => {
+    const { nomad, a, b, wait } = processes();
+    // The reply to the first acquire is lost, and only 18 s later another one is answered: Nomad frees it after 22 s.
+    const { api } = new Faulty((request, name) => {
+      if (request === 1) return 'reply lost';
+      return nomad.now < 18_000 || (nomad.now < 40_000 && name === 'renewLock') ? 'request lost' : undefined;
+    }, nomad.api);
+    const options = { path: PATH, namespace: 'default', clock: a.clock, lockTtlSeconds: TTL };
+    const late = follow(nomadState({ ...options, api, holder: 'late' }).lock(new AbortController().signal));
+    await settled();
+    const other = follow(b.lock(new AbortController().signal));
+    let isHandedOut = false;
+    await wait(120_000, () => {
+      expect(late.value?.isValid() === true && other.value?.isValid() === true).toBe(false);
+      if (!isHandedOut && late.value !== undefined) expect(late.value.isValid()).toBe(true);
+      isHandedOut ||= late.value !== undefined;
+    });
+    expect(late.value?.isValid() === true || other.value?.isValid() === true).toBe(true);
+  });
+
+  it('is not taken for acquired when an acquire that was refused since arrives after all', async () => {
+    const { nomad, a, b, wait } = processes();
+    const held = await b.lock();
+    let isCut = false;
+    const faulty = new Faulty((request) => (request === 1 ? 'delayed' : isCut ? 'request lost' : undefined), nomad.api);
+    const options = { path: PATH, namespace: 'default', clock: a.clock, lockTtlSeconds: TTL };
+    const late = follow(
+      nomadState({ ...options, api: a.clock.hears(faulty.api), holder: 'late' }).lock(new AbortController().signal),
+    );
+    await wait(5_000);
+    a.clock.isStopped = true;
+    await held.release();
+    await faulty.arrive();
+    const other = follow(b.lock(new AbortController().signal));
+    await wait(15_000);
+    a.clock.isStopped = false;
+    await wait(3_000);
+    isCut = true;
+    await wait(20_000, () => {
+      expect(late.value?.isValid() === true && other.value?.isValid() === true).toBe(false);
+    });
+    expect(other.value?.isValid()).toBe(true);
+  });
+
+  it.each(['lock-acquire', 'lock-renew', 'lock-release'])('a lost reply to %s does no harm', async (operation) => {
+    const sandbox = await startSandbox();
+    onTestFinished(() => sandbox.close());
+    const { api, client } = httpVariables(sandbox.nomad);
+    onTestFinished(() => client.close());
+    let cut = 0;
+    const put = sandbox.nomad.server.variables.put.bind(sandbox.nomad.server.variables);
+    let isMeant = false;
+    sandbox.nomad.server.variables.put = (request, path) => {
+      isMeant = request.query.has(operation);
+      return put(request, path);
+    };
+    sandbox.onRequest = ({ phase }) => (phase === 'after' && isMeant && cut++ === 0 ? 'drop' : undefined);
+    const state = nomadState({ api, path: PATH, namespace: 'default', holder: 'a' });
+    const lock = await state.lock();
+    if (operation === 'lock-renew') await api.renewLock(LOCK, (await api.read(LOCK))?.lockId ?? '');
+    expect(lock.isValid()).toBe(true);
+    await lock.release();
+    expect(cut).toBeGreaterThan(0);
+    await (await nomadState({ api, path: PATH, namespace: 'default', holder: 'b' }).lock()).release();
+  });
+
+  it.each([0, 22, 172_804, NaN])('of %d seconds is refused before anything is asked of Nomad', (lockTtlSeconds) => {
+    const { api } = new StillNomad();
+    expect(() => nomadState({ api, path: PATH, namespace: 'default', holder: 'a', lockTtlSeconds })).toThrow(
+      'cannot be had from Nomad',
+    );
+  });
+
+  const event = fc.record({
+    process: fc.nat(2),
+    is: fc.constantFrom('stop', 'continue', 'offline', 'online', 'release'),
+    after: fc.integer({ min: 0, max: 20_000 }),
+  });
+
+  it('is never held by two at once, whatever is stopped, woken or cut off when', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(event, { maxLength: 40 }), async (events) => {
+        const nomad = new StillNomad();
+        const replicas = ['a', 'b', 'c'].map((name) => new Replica(new Process(nomad, name)));
+        const enough = new AbortController();
+        for (const replica of replicas) replica.act(enough.signal).catch(() => undefined);
+        const look = (): void => {
+          // A stopped process acts when it wakes: what it would be told then is what counts.
+          const valid = replicas.filter((r) => r.held?.isValid());
+          expect(valid.length).toBeLessThanOrEqual(1);
+        };
+        const clocks = replicas.map((r) => r.process.clock);
+        for (const { process, is, after } of events) {
+          await pass(nomad, after, clocks, look);
+          const replica = replicas[process];
+          if (replica === undefined) continue;
+          const { clock } = replica.process;
+          if (is === 'stop' || is === 'continue') clock.isStopped = is === 'stop';
+          else if (is === 'offline' || is === 'online') replica.process.isOffline = is === 'offline';
+          else if (!clock.isStopped) replica.end();
+        }
+        for (const { process } of replicas) [process.clock.isStopped, process.isOffline] = [false, false];
+        await pass(nomad, 2 * TTL * 1000, clocks, look);
+        // In the end somebody acts.
+        expect(replicas.filter((r) => r.held?.isValid())).toHaveLength(1);
+        enough.abort();
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
