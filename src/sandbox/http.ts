@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
@@ -17,8 +18,8 @@ export interface Reply {
   /** A string is sent as plain text, anything else as JSON; undefined as an empty body. */
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Sends lines until `closed` is aborted, instead of a body. */
-  readonly stream?: (write: (line: string) => void, closed: AbortSignal) => void;
+  /** Sends lines until `closed` is aborted, instead of a body. What `write` returns is awaited: room for more. */
+  readonly stream?: (write: (line: string) => unknown, closed: AbortSignal) => void;
 }
 
 /** A request at one of its two boundaries: received but not processed, and processed but not answered. */
@@ -136,5 +137,10 @@ function send(outgoing: ServerResponse, reply: Reply): void {
     closed.abort();
   });
   outgoing.flushHeaders();
-  reply.stream((line) => void outgoing.write(line), closed.signal);
+  reply.stream((line) => written(outgoing, line, closed.signal), closed.signal);
+}
+
+async function written(outgoing: ServerResponse, line: string, closed: AbortSignal): Promise<void> {
+  if (closed.aborted || outgoing.write(line)) return;
+  await once(outgoing, 'drain', { signal: closed }).catch(() => undefined);
 }

@@ -42,6 +42,11 @@ function normalised(address: string): string {
 function addressOf(env: Environment, name: string, fallback: string, form: RegExp): string {
   const value = env[name] ?? '';
   if (value === '') return fallback;
+  // Also where the form is wrong: no password may stand in a message.
+  if (value.includes('@') && !value.startsWith('unix://'))
+    throw new UsageError(
+      `${name} holds a user name or a password ("@"): it must be http://HOST:PORT or https://HOST:PORT`,
+    );
   if (!form.test(value))
     throw new UsageError(`${name} is "${value}": it must be http://HOST:PORT or https://HOST:PORT`);
   return value.replace(/\/$/, '');

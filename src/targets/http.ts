@@ -95,7 +95,7 @@ export class Http implements Transport {
     this.#address = options.address.replace(/\/$/, '');
     this.#retry = options.retry ?? DEFAULT_RETRY;
     this.#limit = new AdaptiveLimit(options.maxConnections);
-    this.#gate = options.gate ?? (() => undefined);
+    this.#gate = closable(options.gate);
     this.#onReply = options.onReply ?? (() => undefined);
     this.#origin = unix ? 'http://localhost' : new URL(options.address).origin;
     this.#clientOptions = {
@@ -120,7 +120,7 @@ export class Http implements Transport {
    */
   async request(request: HttpRequest): Promise<HttpResponse> {
     try {
-      return await pRetry(() => this.#limit.run(() => this.#once(request)), {
+      return await pRetry(() => this.#limit.run(() => this.#once(request), isOverload), {
         ...this.#retry,
         randomize: true,
         ...(request.signal && { signal: request.signal }),
@@ -140,12 +140,10 @@ export class Http implements Transport {
    * @throws TargetError `transient` when it breaks, or says nothing for too long.
    */
   async *lines(request: LinesRequest): AsyncGenerator<string | HttpResponse> {
-    const quiet = new AbortController();
+    const quiet = new Quiet();
     const client = new Client(this.#origin, { ...this.#clientOptions, headersTimeout: 0, bodyTimeout: 0 });
-    let timer = setTimeout(() => {
-      quiet.abort();
-    }, request.quietMs.first);
     try {
+      quiet.start(request.quietMs.first);
       this.#gate();
       const reply = await client.request({
         method: 'GET',
@@ -158,11 +156,10 @@ export class Http implements Transport {
         return;
       }
       for await (const line of linesOf(reply.body)) {
-        clearTimeout(timer);
-        timer = setTimeout(() => {
-          quiet.abort();
-        }, request.quietMs.later);
+        // Whoever takes long over a line must not find that the server was silent meanwhile.
+        quiet.stop();
         yield line;
+        quiet.start(request.quietMs.later);
       }
     } catch (error) {
       if (request.signal.aborted) return;
@@ -171,7 +168,7 @@ export class Http implements Transport {
       const why = quiet.signal.aborted ? 'it says nothing' : reasonOf(error);
       throw new TargetError(`GET ${this.#address}${path}: ${why}`, { class: 'transient', cause: error });
     } finally {
-      clearTimeout(timer);
+      quiet.stop();
       client.destroy().catch(() => undefined);
     }
   }
@@ -186,7 +183,8 @@ export class Http implements Transport {
     try {
       const response = await this.#exchange(request);
       status = response.status;
-      return this.#judged(response);
+      if (response.status === 429 || response.status >= 500) throw new Refused(response);
+      return response;
     } finally {
       this.#onReply(request.method, status, (performance.now() - started) / 1000);
     }
@@ -204,15 +202,6 @@ export class Http implements Transport {
     return { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
   }
 
-  #judged(response: HttpResponse): HttpResponse {
-    if (response.status !== 429 && response.status < 500) {
-      this.#limit.succeeded();
-      return response;
-    }
-    this.#limit.overloaded();
-    throw new Refused(response);
-  }
-
   #unanswered(request: HttpRequest, error: unknown): TargetError {
     const where = `${request.method} ${this.#address}${request.path.split('?')[0] ?? ''}`;
     return new TargetError(`${where}: ${reasonOf(error)}`, {
@@ -220,6 +209,18 @@ export class Http implements Transport {
       ambiguous: !request.idempotent && !neverSent(error),
     });
   }
+}
+
+/** A gate's refusal is final for the request, and nothing was sent: neither is it tried again nor looked for. */
+function closable(gate: HttpOptions['gate']): () => void {
+  return () => {
+    try {
+      gate?.();
+    } catch (error) {
+      if (error instanceof TargetError) throw error;
+      throw new TargetError(messageOf(error), { class: 'transient', cause: error });
+    }
+  };
 }
 
 /** A connection that stands only when its use is no longer allowed is not used. */
@@ -238,6 +239,27 @@ function gated(connect: buildConnector.connector, gate: () => void): buildConnec
   };
 }
 
+/** Aborts its signal when it runs out: started anew by each sign of life. */
+class Quiet {
+  readonly #controller = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  start(ms: number): void {
+    this.stop();
+    this.#timer = setTimeout(() => {
+      this.#controller.abort();
+    }, ms);
+  }
+
+  stop(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
 async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = '';
@@ -246,6 +268,11 @@ async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string> {
     rest = parts.pop() ?? '';
     for (const line of parts) if (line !== '') yield line;
   }
+}
+
+/** 429 and the 5xx: the server says that it is too much, or that it fails. */
+function isOverload(error: unknown): boolean {
+  return error instanceof Refused;
 }
 
 /** 429 and a refused connection were never carried out; anything else may have been. */

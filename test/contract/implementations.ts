@@ -12,6 +12,8 @@ interface Server {
 export interface Implementation {
   readonly nomad: Server;
   readonly vault: Server;
+  /** Lets time pass on Nomad where that can be had; a real server takes as long as it takes. */
+  age(milliseconds: number): void;
   stop(): Promise<void>;
 }
 
@@ -25,8 +27,14 @@ export const implementations: readonly {
     name: 'the sandbox',
     skip: false,
     start: async () => {
-      const sandbox = await startSandbox();
-      return { nomad: sandbox.nomad, vault: sandbox.vault, stop: () => sandbox.close() };
+      let ahead = 0;
+      const sandbox = await startSandbox({ clock: () => Date.now() + ahead });
+      return {
+        nomad: sandbox.nomad,
+        vault: sandbox.vault,
+        age: (milliseconds) => (ahead += milliseconds),
+        stop: () => sandbox.close(),
+      };
     },
   },
   {
@@ -37,6 +45,7 @@ export const implementations: readonly {
       return {
         nomad,
         vault,
+        age: () => undefined,
         stop: async () => {
           await Promise.all([nomad.stop(), vault.stop()]);
         },

@@ -1,8 +1,12 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { policyHash } from '../../src/kinds/acl-policy/policy.ts';
 import { LiveNomad } from '../e2e/live.ts';
+import { EventLines } from './event-lines.ts';
 import { implementations, type Implementation } from './implementations.ts';
 
+const NOBODY = '11111111-1111-1111-1111-111111111111';
 const RULES = 'namespace "default" {\n  policy = "read"\n}\n';
 
 interface Token {
@@ -21,10 +25,13 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
   describe.skipIf(skip)('ACL API', () => {
     let running: Implementation;
     let nomad: LiveNomad;
+    /** Expires while the other facts are tried. */
+    let shortLived: Token;
 
     beforeAll(async () => {
       running = await start();
       nomad = new LiveNomad(running.nomad);
+      shortLived = (await create({ Name: 'short', Type: 'management', ExpirationTTL: '60s' })).body;
     });
     afterAll(() => running.stop());
 
@@ -35,6 +42,20 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
     const made = async (body: Record<string, unknown> = {}): Promise<Token> =>
       (await create({ Name: 't', Type: 'client', Policies: ['p'], ...body })).body;
     const as = (token: string): LiveNomad => new LiveNomad({ address: running.nomad.address, token });
+    const ask = async (
+      method: string,
+      path: string,
+      { body, token = running.nomad.token }: { body?: unknown; token?: string } = {},
+    ): Promise<{ status: number; text: string; index: number | undefined }> => {
+      const reply = await fetch(`${running.nomad.address}${path}`, {
+        method,
+        headers: token === '' ? {} : { 'x-nomad-token': token },
+        ...(body !== undefined && { body: JSON.stringify(body) }),
+      });
+      const index = reply.headers.get('x-nomad-index');
+      return { status: reply.status, text: await reply.text(), index: index === null ? undefined : Number(index) };
+    };
+    const names = (text: string): string[] => (JSON.parse(text) as { Name: string }[]).map((item) => item.Name);
 
     describe('policies', () => {
       it('a write answers 200 with an empty body, and reads back verbatim', async () => {
@@ -88,6 +109,28 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
         const reply = await nomad.request<string>('PUT', '/v1/acl/policy/bad.name', { Name: 'bad.name', Rules: RULES });
         expect([reply.status, reply.body]).toEqual([400, expect.stringContaining("invalid name 'bad.name'")]);
       });
+      it('are listed all at once, whatever page is asked for', async () => {
+        await put('page-1');
+        await put('page-2');
+        const reply = await fetch(`${running.nomad.address}/v1/acl/policies?per_page=1`, {
+          headers: { 'x-nomad-token': running.nomad.token },
+        });
+        expect(names(await reply.text())).toEqual(expect.arrayContaining(['page-1', 'page-2']));
+        expect(reply.headers.get('x-nomad-nexttoken')).toBeNull();
+      });
+      it('named “self” cannot be: reading it lists policies, and it can be neither written nor deleted', async () => {
+        await put('for-self');
+        const read = await ask('GET', '/v1/acl/policy/self');
+        expect([read.status, names(read.text)]).toEqual([200, expect.arrayContaining(['for-self'])]);
+        expect((await put('self')).status).toBe(405);
+        expect((await nomad.request('DELETE', '/v1/acl/policy/self')).status).toBe(405);
+      });
+      it('a name that is not the one of the path is refused, an omitted one too', async () => {
+        for (const body of [{ Name: 'other', Rules: '' }, { Rules: '' }]) {
+          const reply = await ask('PUT', '/v1/acl/policy/path-name', { body });
+          expect([reply.status, reply.text]).toEqual([400, 'ACL policy name does not match request path']);
+        }
+      });
       it('a missing one reads as 404, and its deletion succeeds', async () => {
         expect((await nomad.request('GET', '/v1/acl/policy/none')).status).toBe(404);
         expect((await nomad.request('DELETE', '/v1/acl/policy/none')).status).toBe(200);
@@ -123,6 +166,8 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
         ],
         ['a life under a minute', { ExpirationTTL: '59s' }, 'expiration time cannot be less than 1m0s in the future'],
         ['a life over a day', { ExpirationTTL: '25h' }, 'expiration time cannot be more than 24h0m0s in the future'],
+        ['a name of 257 bytes', { Name: 'x'.repeat(257) }, 'token name too long'],
+        ['a name of 129 characters of two bytes', { Name: 'é'.repeat(129) }, 'token name too long'],
         ['a role that does not exist', { Roles: [{ Name: 'none' }] }, 'cannot find role'],
         ['an update of none', { AccessorID: '11111111-1111-1111-1111-111111111111' }, 'cannot find token'],
       ])('%s is refused with 400 and the reason', async (_what, body, text) => {
@@ -179,6 +224,33 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
         const reply = await nomad.request<string>('DELETE', path);
         expect([reply.status, reply.body]).toEqual([400, expect.stringContaining('Cannot delete nonexistent tokens')]);
       });
+      it('a name may have 256 bytes', async () => {
+        expect((await create({ Name: 'é'.repeat(128), Type: 'management' })).status).toBe(200);
+      });
+      it('an update needs its accessor in the body too', async () => {
+        const token = await made();
+        const body = { Name: 't', Type: 'client', Policies: ['p'] };
+        const reply = await ask('PUT', `/v1/acl/token/${token.AccessorID}`, { body });
+        expect([reply.status, reply.text]).toEqual([400, 'ACL token accessor does not match request path']);
+      });
+      it('an accessor that is no UUID is a 500, not a missing token', async () => {
+        const reply = await ask('GET', '/v1/acl/token/short');
+        expect([reply.status, reply.text]).toEqual([500, expect.stringContaining('UUID must be 36 characters')]);
+      });
+      it('the link to a role that is gone stays in the list, is left out where the token is read, and cannot be written', async () => {
+        await put('for-gone');
+        const role = { Name: 'gone', Policies: [{ Name: 'for-gone' }] };
+        const { ID } = (await nomad.request<{ ID: string }>('POST', '/v1/acl/role', role)).body;
+        const token = await made({ Roles: [{ ID }] });
+        const before = await ask('GET', `/v1/acl/token/${token.AccessorID}`);
+        expect((await nomad.request('DELETE', `/v1/acl/role/${ID}`)).status).toBe(200);
+        const listed = (await nomad.request<Token[]>('GET', '/v1/acl/tokens')).body;
+        expect(listed.find((t) => t.AccessorID === token.AccessorID)?.Roles?.map((r) => r.ID)).toEqual([ID]);
+        const read = await ask('GET', `/v1/acl/token/${token.AccessorID}`);
+        expect([(JSON.parse(read.text) as Token).Roles, read.index]).toEqual([[], before.index]);
+        const again = await ask('PUT', `/v1/acl/token/${token.AccessorID}`, { body: { ...token, Roles: [{ ID }] } });
+        expect([again.status, again.text]).toEqual([400, expect.stringContaining(`cannot find role ${ID}`)]);
+      });
       it('names are not unique', async () => {
         const [a, b] = [await made({ Name: 'twin' }), await made({ Name: 'twin' })];
         expect(a.AccessorID).not.toBe(b.AccessorID);
@@ -198,7 +270,240 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
       });
     });
 
+    describe('what is not there', () => {
+      it.each([
+        ['/v1/acl/policy/none', 'ACL policy not found'],
+        [`/v1/acl/token/${NOBODY}`, 'ACL token not found'],
+        [`/v1/acl/role/${NOBODY}`, 'ACL role not found'],
+        ['/v1/acl/role/name/none', 'ACL role not found'],
+      ])('%s is a 404 with these words, and carries an index', async (path, words) => {
+        const reply = await ask('GET', path);
+        expect([reply.status, reply.text]).toEqual([404, words]);
+        expect(reply.index).toBeGreaterThan(0);
+      });
+      it('a path that Nomad does not know is a 404 without words or index', async () => {
+        expect(await ask('GET', '/v1/acl/nothing')).toEqual({ status: 404, text: '', index: undefined });
+      });
+      it('a policy that was deleted answers with the index of its deletion', async () => {
+        await put('vanishes');
+        const deleted = await ask('DELETE', '/v1/acl/policy/vanishes');
+        expect((await ask('GET', '/v1/acl/policy/vanishes')).index).toBe(deleted.index);
+      });
+    });
+
+    describe('indexes', () => {
+      it('a write of a policy answers with its own, though with no body', async () => {
+        const reply = await ask('PUT', '/v1/acl/policy/indexed', { body: { Name: 'indexed', Rules: RULES } });
+        const { body } = await nomad.request<{ ModifyIndex: number }>('GET', '/v1/acl/policy/indexed');
+        expect(reply).toEqual({ status: 200, text: '', index: body.ModifyIndex });
+      });
+      it('a new token and a changed one answer with theirs', async () => {
+        const created = await ask('POST', '/v1/acl/token', { body: { Name: 'i', Type: 'client', Policies: ['p'] } });
+        const token = JSON.parse(created.text) as Token;
+        expect(created.index).toBe(token.ModifyIndex);
+        const path = `/v1/acl/token/${token.AccessorID}`;
+        const changed = await ask('PUT', path, { body: { ...token, Name: 'j' } });
+        expect(changed.index).toBe((JSON.parse(changed.text) as Token).ModifyIndex);
+        expect(changed.index).toBeGreaterThan(token.ModifyIndex);
+      });
+      it('a deletion answers with one that every list and event has from then on', async () => {
+        const token = await made();
+        await put('deleted');
+        for (const [path, list] of [
+          ['/v1/acl/policy/deleted', '/v1/acl/policies'],
+          [`/v1/acl/token/${token.AccessorID}`, '/v1/acl/tokens'],
+        ] as const) {
+          const before = await ask('GET', list);
+          const deleted = await ask('DELETE', path);
+          expect(deleted).toMatchObject({ status: 200, text: '' });
+          expect(deleted.index).toBeGreaterThan(before.index ?? Infinity);
+          expect((await ask('GET', list)).index).toBe(deleted.index);
+        }
+      });
+      it('a single object has the index of its last change, a list that of the last change of its type', async () => {
+        await put('older');
+        const newer = await ask('PUT', '/v1/acl/policy/newer', { body: { Name: 'newer', Rules: RULES } });
+        const older = await ask('GET', '/v1/acl/policy/older');
+        expect(older.index).toBe((JSON.parse(older.text) as { ModifyIndex: number }).ModifyIndex);
+        expect((await ask('GET', '/v1/acl/policies')).index).toBe(newer.index);
+      });
+    });
+
+    describe('a blocking query on one object', () => {
+      const waiting = (path: string, index: number | undefined, wait = '60s'): ReturnType<typeof ask> =>
+        ask('GET', `${path}?index=${index ?? 0}&wait=${wait}`);
+
+      it('sleeps through the changes of others, and wakes by its own', async () => {
+        await put('watched');
+        const path = '/v1/acl/policy/watched';
+        const woken = waiting(path, (await ask('GET', path)).index);
+        await put('unwatched');
+        const changed = await ask('PUT', path, { body: { Name: 'watched', Rules: '' } });
+        expect((await woken).index).toBe(changed.index);
+      });
+      it('wakes by its deletion, with a 404', async () => {
+        await put('doomed');
+        const woken = waiting('/v1/acl/policy/doomed', (await ask('GET', '/v1/acl/policy/doomed')).index);
+        const deleted = await ask('DELETE', '/v1/acl/policy/doomed');
+        expect(await woken).toEqual({ status: 404, text: 'ACL policy not found', index: deleted.index });
+      });
+      it('that is not there wakes when it comes', async () => {
+        const path = '/v1/acl/policy/to-come';
+        const woken = waiting(path, (await ask('GET', path)).index);
+        const come = await ask('PUT', path, { body: { Name: 'to-come', Rules: '' } });
+        expect(await woken).toMatchObject({ status: 200, index: come.index });
+      });
+      it('answers as before when its time is over', async () => {
+        await put('quiet');
+        const before = await ask('GET', '/v1/acl/policy/quiet');
+        expect(await waiting('/v1/acl/policy/quiet', before.index, '100ms')).toEqual(before);
+      });
+      it('works on tokens too', async () => {
+        const token = await made();
+        const path = `/v1/acl/token/${token.AccessorID}`;
+        const woken = waiting(path, token.ModifyIndex);
+        const changed = await ask('PUT', path, { body: { ...token, Name: 'woken' } });
+        expect(await woken).toMatchObject({ status: 200, index: changed.index });
+      });
+    });
+
+    describe('the event stream', () => {
+      const open: EventLines[] = [];
+      afterEach(() => {
+        for (const lines of open.splice(0)) lines.close();
+      });
+      const listen = async (query: string, token = running.nomad.token): Promise<EventLines> => {
+        const lines = await EventLines.open(running.nomad.address, token === '' ? undefined : token, query);
+        open.push(lines);
+        return lines;
+      };
+      const first = async (lines: EventLines): Promise<string | undefined> => {
+        await expect.poll(() => lines.lines.length, { timeout: 20_000 }).toBeGreaterThan(0);
+        return lines.lines[0];
+      };
+      const until = (lines: EventLines, index: number | undefined): Promise<void> =>
+        expect.poll(() => lines.events().some((e) => e.Index === index), { timeout: 20_000 }).toBe(true);
+
+      it('begins with an empty object, at once, and uses its connection for nothing else', async () => {
+        const lines = await listen('?topic=ACLPolicy&index=999999999');
+        expect([lines.status, lines.headers.get('connection'), lines.headers.get('content-encoding')]).toEqual([
+          200,
+          'close',
+          null,
+        ]);
+        expect(await first(lines)).toBe('{}');
+      });
+      it('answers 200 and then nothing to whoever may not listen', async () => {
+        const client = (await made()).SecretID;
+        const refused = await Promise.all([client, NOBODY, ''].map((token) => listen('?topic=ACLPolicy', token)));
+        const allowed = await listen('?topic=ACLPolicy');
+        const written = await ask('PUT', '/v1/acl/policy/unheard', { body: { Name: 'unheard', Rules: '' } });
+        await until(allowed, written.index);
+        expect(refused.map((lines) => [lines.status, lines.lines])).toEqual(Array(3).fill([200, []]));
+      });
+      it('tells again what the buffer holds, about the last hundred, where no index is given', async () => {
+        let last: number | undefined;
+        for (let i = 0; i < 130; i++)
+          last = (await ask('PUT', '/v1/acl/policy/replayed', { body: { Name: 'replayed', Rules: '' } })).index;
+        const lines = await listen('?topic=*');
+        await until(lines, last);
+        const indexes = lines.events().map((e) => e.Index);
+        expect(indexes.length).toBeGreaterThanOrEqual(99);
+        expect(indexes.length).toBeLessThanOrEqual(102);
+        expect(indexes).toEqual(indexes.map((_index, i) => (indexes[0] ?? 0) + i));
+      });
+      it('begins with the event of the index that is given, and with the last one where it is ahead', async () => {
+        const one = (await ask('PUT', '/v1/acl/policy/one', { body: { Name: 'one', Rules: '' } })).index ?? 0;
+        const two = (await ask('PUT', '/v1/acl/policy/two', { body: { Name: 'two', Rules: '' } })).index ?? 0;
+        for (const [index, expected] of [
+          [one, [one, two]],
+          [two, [two]],
+          [two + 1_000, [two]],
+        ] as const) {
+          const lines = await listen(`?topic=ACLPolicy&index=${index}`);
+          await until(lines, two);
+          expect(lines.events().map((e) => e.Index)).toEqual(expected);
+        }
+      });
+      it('tells of deletions, with key and index, and what the object was', async () => {
+        await put('told');
+        const token = await made({ Name: 'told' });
+        const lines = await listen('?topic=ACLPolicy&topic=ACLToken');
+        const policy = await ask('DELETE', '/v1/acl/policy/told');
+        const deleted = await ask('DELETE', `/v1/acl/token/${token.AccessorID}`);
+        await until(lines, deleted.index);
+        const [ofPolicy, ofToken] = lines.events().slice(-2);
+        expect(ofPolicy).toMatchObject({ Topic: 'ACLPolicy', Type: 'ACLPolicyDeleted', Key: 'told' });
+        expect(ofPolicy?.Index).toBe(policy.index);
+        expect(ofPolicy?.Payload['ACLPolicy']).toMatchObject({ Name: 'told', Rules: RULES });
+        expect(ofToken).toMatchObject({ Topic: 'ACLToken', Type: 'ACLTokenDeleted', Key: token.AccessorID });
+        expect(ofToken?.Payload['ACLToken']).toMatchObject({ Name: 'told', SecretID: '' });
+      });
+      it('tells of a token what a list tells, but an empty list where that has none', async () => {
+        const lines = await listen('?topic=ACLToken');
+        const token = (await create({ Name: 'empty', Type: 'management' })).body;
+        await until(lines, token.ModifyIndex);
+        expect(lines.events().at(-1)).toMatchObject({
+          Type: 'ACLTokenUpserted',
+          Payload: { ACLToken: { AccessorID: token.AccessorID, Policies: [], Roles: [], SecretID: '' } },
+        });
+      });
+      it('tells only of the one object that is asked for', async () => {
+        const lines = await listen('?topic=ACLPolicy:chosen');
+        await first(lines);
+        await put('not-chosen');
+        const chosen = await ask('PUT', '/v1/acl/policy/chosen', { body: { Name: 'chosen', Rules: '' } });
+        await until(lines, chosen.index);
+        expect(lines.events().map((e) => e.Key)).toEqual(['chosen']);
+      });
+      it('says nothing any more to a reader that fell behind, and leaves it connected', async () => {
+        const { hostname, port } = new URL(running.nomad.address);
+        const reader = connect(Number(port), hostname);
+        reader.write(
+          `GET /v1/event/stream?topic=ACLPolicy HTTP/1.1\r\nHost: nomad\r\nX-Nomad-Token: ${running.nomad.token}\r\n\r\n`,
+        );
+        await once(reader, 'data');
+        reader.pause();
+        const Rules = `${'#'.repeat(100_000)}\n${RULES}`;
+        for (let i = 0; i < 400; i++) await put('large', { Rules });
+        let heard = '';
+        reader.on('data', (chunk) => (heard += chunk.toString('latin1')));
+        reader.resume();
+        const present = await listen('?topic=ACLPolicy&index=999999999');
+        const after = await ask('PUT', '/v1/acl/policy/after', { body: { Name: 'after', Rules: '' } });
+        await until(present, after.index);
+        // What had been sent before has arrived when nothing more comes.
+        let length = -1;
+        while (length !== heard.length) {
+          length = heard.length;
+          await new Promise((done) => setTimeout(done, 500));
+        }
+        expect([heard.length > 0, heard.includes('"after"'), reader.readableEnded, reader.destroyed]).toEqual([
+          true,
+          false,
+          false,
+          false,
+        ]);
+        reader.destroy();
+      });
+    });
+
     describe('transport', () => {
+      it('lists tokens by age, and goes on with a page though its first one was deleted', async () => {
+        for (let i = 0; i < 3; i++) await made();
+        const ages = (text: string): number[] =>
+          (JSON.parse(text) as { CreateIndex: number }[]).map((t) => t.CreateIndex);
+        const whole = ages((await ask('GET', '/v1/acl/tokens')).text);
+        expect(whole).toEqual(whole.toSorted((a, b) => a - b));
+        const page = await fetch(`${running.nomad.address}/v1/acl/tokens?per_page=2`, {
+          headers: { 'x-nomad-token': running.nomad.token },
+        });
+        const next = page.headers.get('x-nomad-nexttoken') ?? '';
+        expect(next).toMatch(new RegExp(`^${whole[2] ?? 0}\\.[0-9a-f-]{36}$`));
+        expect((await ask('DELETE', `/v1/acl/token/${next.split('.')[1] ?? ''}`)).status).toBe(200);
+        const rest = await ask('GET', `/v1/acl/tokens?per_page=100&next_token=${next}`);
+        expect(ages(rest.text)).toEqual(whole.slice(3));
+      });
       it('pages a list where that is asked for', async () => {
         const { body: whole } = await nomad.request<Token[]>('GET', '/v1/acl/tokens');
         const seen: string[] = [];
@@ -218,6 +523,37 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
         for (const path of ['/v1/acl/policies', '/v1/acl/tokens', '/v1/acl/policy/none', '/v1/acl/token/self']) {
           expect((await nobody.request('GET', path)).status, path).toBe(403);
         }
+      });
+      it('a client token sees its own policies and roles, those of its roles too, and no others', async () => {
+        await put('own');
+        await put('of-role');
+        await put('foreign');
+        const role = { Name: 'own-role', Policies: [{ Name: 'of-role' }] };
+        await nomad.request('POST', '/v1/acl/role', role);
+        await nomad.request('POST', '/v1/acl/role', { Name: 'foreign-role', Policies: [{ Name: 'foreign' }] });
+        const { SecretID: token } = await made({ Policies: ['own', 'missing'], Roles: [{ Name: 'own-role' }] });
+        for (const path of ['/v1/acl/policies', '/v1/acl/policy/self']) {
+          const seen = await ask('GET', path, { token });
+          expect([seen.status, names(seen.text)], path).toEqual([200, ['of-role', 'own']]);
+        }
+        const roles = await ask('GET', '/v1/acl/roles', { token });
+        expect([roles.status, names(roles.text)]).toEqual([200, ['own-role']]);
+        expect((await ask('GET', '/v1/acl/policy/of-role', { token })).status).toBe(200);
+        expect((await ask('GET', '/v1/acl/policy/foreign', { token })).status).toBe(403);
+        expect((await ask('GET', '/v1/acl/policy/none', { token })).status).toBe(403);
+        expect((await ask('GET', '/v1/acl/policy/missing', { token })).status).toBe(404);
+        expect((await ask('GET', '/v1/acl/policy/anonymous', { token })).status).toBe(404);
+      });
+      it('without a token lists are empty rather than refused, and oneself is “anonymous”', async () => {
+        for (const path of ['/v1/acl/policies', '/v1/acl/roles'])
+          expect(await ask('GET', path, { token: '' }), path).toMatchObject({ status: 200, text: '[]' });
+        expect((await ask('GET', '/v1/acl/tokens', { token: '' })).status).toBe(403);
+        const self = await ask('GET', '/v1/acl/token/self', { token: '' });
+        expect([self.status, self.index, JSON.parse(self.text)]).toMatchObject([
+          200,
+          0,
+          { AccessorID: 'anonymous', SecretID: '', Type: 'client', Policies: ['anonymous'] },
+        ]);
       });
       it('a client token sees and changes no tokens', async () => {
         const client = as((await made()).SecretID);
@@ -264,12 +600,60 @@ describe.each(implementations)('Nomad as $name has it', ({ skip, start }) => {
         abort.abort();
         expect(text).not.toContain(token.SecretID);
       });
+      it('more than a hundred connections are refused with a 429, before anything is asked', async () => {
+        const { hostname, port } = new URL(running.nomad.address);
+        const sockets: Socket[] = [];
+        try {
+          const refusal = new Promise<string>((done) => {
+            for (let i = 0; i < 101; i++) {
+              const socket = connect(Number(port), hostname);
+              socket.on('data', (data) => {
+                done(data.toString());
+              });
+              socket.on('error', () => undefined);
+              sockets.push(socket);
+            }
+          });
+          const text = await refusal;
+          expect(text).toMatch(/^HTTP\/1\.1 429 /);
+          expect(text).toContain('Your IP is issuing too many concurrent connections, please rate limit your calls');
+        } finally {
+          for (const socket of sockets) socket.destroy();
+        }
+        await expect.poll(() => ask('GET', '/v1/status/leader').then((r) => r.status)).toBe(200);
+      });
       it('the JWKS is there for everybody', async () => {
         const reply = await fetch(`${running.nomad.address}/.well-known/jwks.json`);
         const { keys } = (await reply.json()) as { keys: { alg: string; use: string; kid: string }[] };
         expect(keys.length).toBeGreaterThan(0);
         expect(keys[0]).toMatchObject({ alg: 'RS256', use: 'sig' });
       });
+    });
+
+    // The last: it waits for what is left of a minute, the shortest life that Nomad gives.
+    it('an expired token of our own is told by a 500 where a token is read, else by a 403; others may read, change and delete it', async () => {
+      running.age(60_000);
+      const token = shortLived.SecretID;
+      const path = `/v1/acl/token/${shortLived.AccessorID}`;
+      await expect
+        .poll(() => ask('GET', '/v1/acl/token/self', { token }).then((r) => r.status), {
+          timeout: 75_000,
+          interval: 500,
+        })
+        .toBe(500);
+      for (const read of ['/v1/acl/token/self', path, `/v1/acl/token/${NOBODY}`])
+        expect(await ask('GET', read, { token }), read).toMatchObject({ status: 500, text: 'ACL token expired' });
+      for (const read of ['/v1/acl/tokens', '/v1/acl/policies', '/v1/acl/roles', '/v1/acl/policy/none'])
+        expect(await ask('GET', read, { token }), read).toMatchObject({ status: 403, text: 'Permission denied' });
+      const body = { Name: 'x', Rules: '' };
+      expect((await ask('PUT', '/v1/acl/policy/x', { token, body })).status).toBe(403);
+      expect((await ask('DELETE', path, { token })).status).toBe(403);
+
+      const whole = await nomad.token(shortLived.AccessorID);
+      expect(whole).toMatchObject({ SecretID: token, ExpirationTime: shortLived.ExpirationTime });
+      expect((await nomad.tokens()).map((t) => t.AccessorID)).toContain(shortLived.AccessorID);
+      expect((await ask('PUT', path, { body: { ...whole, Name: 'renamed' } })).status).toBe(200);
+      expect((await ask('DELETE', path)).status).toBe(200);
     });
   });
 });

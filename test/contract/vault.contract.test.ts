@@ -1,3 +1,5 @@
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
+import { rootCertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LiveVault } from '../e2e/live.ts';
 import { implementations, type Implementation } from './implementations.ts';
@@ -29,6 +31,28 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
         bound_audiences: 'vault.io',
         ...body,
       });
+
+    describe('what is not there', () => {
+      it.each([
+        ['auth/jwt/config', []],
+        ['auth/jwt/role/none', []],
+        ['auth/jwt/role?list=true', []],
+        ['sys/policies/acl/none', []],
+        ['secret/data/none', []],
+        ['sys/leases/lookup/auth/jwt/login?list=true', []],
+        ['auth/none/config', ['no handler for route "auth/none/config". route entry not found.']],
+        ['auth/none/role/r', ['no handler for route "auth/none/role/r". route entry not found.']],
+        ['auth/none/role?list=true', ['no handler for route "auth/none/role/". route entry not found.']],
+        ['auth/token/config', ['1 error occurred:\n\t* unsupported path\n\n']],
+      ])('%s is a 404 whose body is JSON with the errors %j', async (path, errors) => {
+        expect(await vault.request('GET', path)).toEqual({ status: 404, body: { errors } });
+      });
+      it('under a mount that is missing cannot be written or deleted either', async () => {
+        const errors = ['no handler for route "auth/none/role/r". route entry not found.'];
+        for (const method of ['PUT', 'DELETE'])
+          expect(await vault.request(method, 'auth/none/role/r', {})).toEqual({ status: 404, body: { errors } });
+      });
+    });
 
     describe('a mount', () => {
       it('cannot be enabled twice', async () => {
@@ -91,6 +115,71 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
         await config({ jwks_url: jwks, bound_issuer: 'me', default_role: 'x' });
         await config({ jwks_url: jwks });
         expect(await vault.data('auth/jwt/config')).toMatchObject({ bound_issuer: '', default_role: '' });
+      });
+      it('keeps a CA certificate verbatim, with or without the line end at its end', async () => {
+        const pem = rootCertificates[0]?.trimEnd() ?? '';
+        for (const given of [pem, `${pem}\n`, `${pem}\n\n`]) {
+          expect((await config({ jwks_url: jwks, jwks_ca_pem: given })).status).toBe(204);
+          expect(await vault.data('auth/jwt/config')).toMatchObject({ jwks_ca_pem: given });
+          expect((await config({ jwks_pairs: [{ jwks_url: jwks, jwks_ca_pem: given }] })).status).toBe(204);
+          expect(await vault.data('auth/jwt/config')).toMatchObject({
+            jwks_pairs: [{ jwks_url: jwks, jwks_ca_pem: given }],
+          });
+        }
+      });
+      it('keeps keys in their order, each without the white space around it', async () => {
+        const pem = async (): Promise<string> => exportSPKI((await generateKeyPair('RS256')).publicKey);
+        const [a, b] = [(await pem()).trim(), (await pem()).trim()];
+        for (const given of [[a], [`${a}\n`], [b, a], [`\n${b}\n`, a], `${a},${b}`]) {
+          expect((await config({ jwt_validation_pubkeys: given })).status).toBe(204);
+          const keys = typeof given === 'string' ? given.split(',') : given;
+          expect(await vault.data('auth/jwt/config')).toMatchObject({
+            jwt_validation_pubkeys: keys.map((key) => key.trim()),
+          });
+        }
+      });
+      it.each([
+        ['http://127.0.0.1:1', 'where nothing listens'],
+        ['nonsense', 'that is none'],
+      ])('tells of an OIDC discovery URL %s, %s, without naming it', async (url) => {
+        const { status, body } = await config({ oidc_discovery_url: url });
+        expect([status, body.errors]).toEqual([400, ['error checking oidc discovery URL']]);
+      });
+      it('tells of a JWKS URL that cannot be fetched, also among several, by its name', async () => {
+        const dead = 'http://127.0.0.1:1/jwks';
+        for (const body of [{ jwks_url: dead }, { jwks_pairs: [{ jwks_url: jwks }, { jwks_url: dead }] }])
+          expect((await config(body)).body.errors).toEqual([`error checking jwks URL ${dead}`]);
+      });
+      it.each([
+        [
+          'an OIDC client without a secret',
+          () => ({ jwks_url: jwks, oidc_client_id: 'x' }),
+          "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC",
+        ],
+        [
+          'an OIDC secret without a client',
+          () => ({ jwks_url: jwks, oidc_client_secret: 'x' }),
+          "both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC",
+        ],
+        [
+          'an OIDC client without discovery',
+          () => ({ jwks_url: jwks, oidc_client_id: 'x', oidc_client_secret: 'y' }),
+          "'oidc_discovery_url' must be set for OIDC",
+        ],
+        [
+          'pairs with an issuer',
+          () => ({ jwks_pairs: [{ jwks_url: jwks }], bound_issuer: 'x' }),
+          "Bound issuer is not supported for use with 'jwks_pairs'",
+        ],
+        ['a CA that is none', () => ({ jwks_url: jwks, jwks_ca_pem: 'nonsense' }), 'error checking jwks_ca_pem'],
+        [
+          'an algorithm that is none',
+          () => ({ jwks_url: jwks, jwt_supported_algs: ['XX'] }),
+          'invalid jwt_supported_algs: unsupported signing algorithm "XX"',
+        ],
+      ])('refuses %s in these words', async (_what, body, words) => {
+        const reply = await config(body());
+        expect([reply.status, reply.body.errors]).toEqual([400, [words]]);
       });
       it('keeps jwks_pairs as they were given', async () => {
         expect((await config({ jwks_pairs: [{ jwks_url: jwks, jwks_ca_pem: '' }] })).status).toBe(204);
@@ -163,6 +252,60 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
           token_period: 0,
         });
       });
+      it.each([
+        ['one string', 'a', ['a']],
+        ['commas in a string', ' a , b ', ['a', 'b']],
+        ['commas in a list', ['a,b'], ['a,b']],
+        ['white space in a list', [' a ', 'b'], ['a', 'b']],
+        ['order and repetition', ['b', 'a', 'b'], ['b', 'a', 'b']],
+        ['capitals', ['A'], ['A']],
+        ['nothing', '', []],
+        ['null', null, []],
+        ['an empty list', [], []],
+        ['an empty string in a list', [''], ['']],
+        ['commas next to each other', 'a,,b,', ['a', '', 'b', '']],
+      ])('reads a list from %s', async (_what, given, expected) => {
+        const fields = ['token_policies', 'oidc_scopes', 'allowed_redirect_uris'];
+        expect((await role('lists', Object.fromEntries(fields.map((f) => [f, given])))).status).toBe(204);
+        const read = await vault.data('auth/jwt/role/lists');
+        expect(fields.map((f) => read?.[f])).toEqual(fields.map(() => expected));
+      });
+      it.each([
+        [['10.0.0.1/32'], ['10.0.0.1']],
+        [['10.0.0.1'], ['10.0.0.1']],
+        ['10.0.0.1/32, 10.1.0.0/16', ['10.0.0.1', '10.1.0.0/16']],
+        [['10.0.0.1/8'], ['10.0.0.1/8']],
+        [['::1/128'], ['::1']],
+        [[' 10.0.0.1 '], ['10.0.0.1']],
+        [['127.0.0.1:80'], ['127.0.0.1:80']],
+      ])('reads networks %j as %j', async (given, expected) => {
+        expect((await role('networks', { token_bound_cidrs: given })).status).toBe(204);
+        expect(await vault.data('auth/jwt/role/networks')).toMatchObject({ token_bound_cidrs: expected });
+      });
+      it('is one for OIDC where its type is omitted, also when it was another before', async () => {
+        const untyped = { user_claim: 'sub', bound_audiences: 'a' };
+        const refused = await vault.request<Errors>('POST', 'auth/jwt/role/untyped', untyped);
+        expect([refused.status, refused.body.errors]).toEqual([
+          400,
+          ["'allowed_redirect_uris' must be set if 'role_type' is 'oidc' or unspecified."],
+        ]);
+        await role('untyped', { allowed_redirect_uris: 'http://x' });
+        expect((await vault.request('POST', 'auth/jwt/role/untyped', untyped)).status).toBe(204);
+        expect(await vault.data('auth/jwt/role/untyped')).toMatchObject({ role_type: 'oidc' });
+      });
+      it.each([
+        ['an address that is none', { token_bound_cidrs: ['nonsense'] }, 'error parsing address "nonsense"'],
+        ['a duration that is none', { token_ttl: 'x' }, 'error converting input for field "token_ttl"'],
+        ['a reserved target', { claim_mappings: { a: 'role' } }, 'metadata key "role" is reserved'],
+        ['one target twice', { claim_mappings: { a: 'b', c: 'b' } }, 'multiple keys are mapped to metadata key "b"'],
+        ['a life over its longest', { token_ttl: '2h', token_max_ttl: '1h' }, "'token_ttl' cannot be greater than"],
+        ['a periodic batch token', { token_type: 'batch', token_period: '1h' }, "'token_type' cannot be 'batch'"],
+        ['a type of token that is none', { token_type: 'x' }, 'invalid \'token_type\' value "x"'],
+      ])('with %s is refused, and says why', async (_what, body, words) => {
+        const reply = await role('refused', body);
+        expect([reply.status, reply.body.errors]).toEqual([400, [expect.stringContaining(words)]]);
+        expect((await vault.request('GET', 'auth/jwt/role/refused')).status).toBe(404);
+      });
       it('has a name in lower case', async () => {
         await role('MiXed', {});
         expect(await vault.list('auth/jwt/role')).toContain('mixed');
@@ -197,6 +340,15 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
         expect((await vault.request('GET', 'sys/policies/acl/none')).status).toBe(404);
         expect((await vault.request('DELETE', 'sys/policies/acl/none')).status).toBe(204);
       });
+      it('with a capability that there is not is refused, and named', async () => {
+        const reply = await vault.request<Errors>('POST', 'sys/policies/acl/wrong', {
+          policy: 'path "a" { capabilities = ["reed"] }',
+        });
+        expect([reply.status, reply.body.errors]).toEqual([
+          400,
+          ['failed to parse policy: path "a": invalid capability "reed"'],
+        ]);
+      });
       it('root cannot be changed or deleted', async () => {
         expect((await policy('root', 'path "a" { capabilities = ["read"] }')).status).toBe(400);
         expect((await vault.request('DELETE', 'sys/policies/acl/root')).status).toBe(400);
@@ -208,6 +360,85 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
       const nobody = new LiveVault({ address: running.vault.address, token: 'nobody' });
       for (const path of ['sys/auth', 'sys/policies/acl/none', 'auth/jwt/config'])
         expect((await nobody.request('GET', path)).status, path).toBe(403);
+    });
+
+    describe('a login', () => {
+      const leases = (): Promise<string[]> => vault.list('sys/leases/lookup/auth/leased/login');
+      let sign: (audience: string, claims?: Record<string, unknown>) => Promise<string>;
+
+      beforeAll(async () => {
+        const { publicKey, privateKey } = await generateKeyPair('RS256');
+        sign = (audience, claims = {}) =>
+          new SignJWT(claims)
+            .setProtectedHeader({ alg: 'RS256' })
+            .setSubject('somebody')
+            .setAudience(audience)
+            .setIssuedAt()
+            .setExpirationTime('1h')
+            .sign(privateKey);
+        const keys = { jwt_validation_pubkeys: [await exportSPKI(publicKey)] };
+        await vault.request('POST', 'sys/auth/leased', { type: 'jwt' });
+        await vault.request('POST', 'auth/leased/config', keys);
+        const base = { role_type: 'jwt', user_claim: 'sub', bound_audiences: ['vault.io'] };
+        await vault.request('POST', 'auth/leased/role/service', { ...base, token_type: 'service' });
+        await vault.request('POST', 'auth/leased/role/batch', { ...base, token_type: 'batch' });
+        await vault.request('POST', 'auth/leased/role/claims', { ...base, bound_claims: { team: 'a' } });
+      });
+
+      it('leaves a lease that can be listed, until its token is revoked; a batch token leaves none', async () => {
+        expect(await leases()).toEqual([]);
+        const first = await vault.login('leased', 'service', await sign('vault.io'));
+        expect(await leases()).toHaveLength(1);
+        expect((await vault.login('leased', 'batch', await sign('vault.io'))).status).toBe(200);
+        await vault.login('leased', 'service', await sign('vault.io'));
+        expect(await leases()).toHaveLength(2);
+        const own = new LiveVault({ address: running.vault.address, token: first.token ?? '' });
+        expect((await own.request('POST', 'auth/token/revoke-self')).status).toBe(204);
+        expect(await leases()).toHaveLength(1);
+      });
+      it.each([
+        [
+          'another audience',
+          'service',
+          () => sign('other'),
+          'error validating token: invalid audience (aud) claim: audience claim does not match any expected audience',
+        ],
+        ['a missing claim', 'claims', () => sign('vault.io'), 'error validating claims: claim "team" is missing'],
+        [
+          'another claim',
+          'claims',
+          () => sign('vault.io', { team: 'b' }),
+          'error validating claims: claim "team" does not match any associated bound claim values',
+        ],
+        ['a role that is missing', 'none', () => sign('vault.io'), 'role "none" could not be found'],
+        ['no role', '', () => sign('vault.io'), 'missing role'],
+        ['no JWT', 'service', () => Promise.resolve(''), 'missing token'],
+      ])('with %s is refused in these words', async (_what, name, jwt, words) => {
+        expect(await vault.login('leased', name, await jwt())).toEqual({ status: 400, errors: [words] });
+      });
+      it('by a key that is not known is refused', async () => {
+        const { privateKey } = await generateKeyPair('RS256');
+        const jwt = await new SignJWT({})
+          .setProtectedHeader({ alg: 'RS256' })
+          .setSubject('somebody')
+          .setAudience('vault.io')
+          .setIssuedAt()
+          .setExpirationTime('1h')
+          .sign(privateKey);
+        const { status, errors } = await vault.login('leased', 'service', jwt);
+        expect([status, errors]).toEqual([400, [expect.stringContaining('no known key successfully validated')]]);
+      });
+      it('where nothing is configured, or nothing mounted, is refused', async () => {
+        await vault.request('POST', 'sys/auth/bare', { type: 'jwt' });
+        expect(await vault.login('bare', 'r', await sign('vault.io'))).toEqual({
+          status: 400,
+          errors: ['could not load configuration'],
+        });
+        expect(await vault.login('nowhere', 'r', await sign('vault.io'))).toEqual({
+          status: 404,
+          errors: ['no handler for route "auth/nowhere/login". route entry not found.'],
+        });
+      });
     });
 
     it('a JWT that nobody signed is refused', async () => {

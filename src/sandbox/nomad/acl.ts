@@ -67,14 +67,14 @@ export class Acl {
   constructor(store: Store, now: () => number) {
     this.#now = now;
     this.policies = new Table<Policy>(store, 'ACLPolicy', (row) => ({ ACLPolicy: row }));
-    this.tokens = new Table<Token>(store, 'ACLToken', (row) => ({ ACLToken: { ...row, SecretID: '' } }));
+    this.tokens = new Table<Token>(store, 'ACLToken', ({ Policies, Roles, ...row }) => ({
+      ACLToken: { ...row, SecretID: '', Policies: Policies ?? [], Roles: Roles ?? [] },
+    }));
     this.roles = new Table<Role>(store, 'ACLRole', (row) => ({ ACLRole: row }));
   }
 
   /** A full replacement: what is omitted is cleared. An equal write takes a new index too. */
   putPolicy(name: string, body: Partial<Policy>): void {
-    if (body.Name !== undefined && body.Name !== name)
-      throw new NomadError(400, 'ACL policy name does not match request path');
     const Description = body.Description ?? '';
     const Rules = body.Rules ?? '';
     if (!NAME.test(name))
@@ -215,6 +215,19 @@ export class Acl {
       ExpirationTime: null,
       ExpirationTTL: '',
     });
+  }
+
+  /** As a single read shows it: without the links to roles that are gone, and with the names of the others. */
+  shown(token: Token): Token {
+    const roles = token.Roles?.map(({ ID }) => this.roles.rows.get(ID)).filter((role) => role !== undefined);
+    return { ...token, Roles: roles?.map(({ ID, Name }) => ({ ID, Name })) ?? null };
+  }
+
+  /** Names of the policies that a token stands for, by itself and by its roles; those of nobody without one. */
+  policiesOf(token: Token | undefined): readonly string[] {
+    if (token === undefined) return ['anonymous'];
+    const roles = token.Roles?.map(({ ID }) => this.roles.rows.get(ID)) ?? [];
+    return [...(token.Policies ?? []), ...roles.flatMap((role) => role?.Policies.map((p) => p.Name) ?? [])];
   }
 
   isExpired(token: Token): boolean {

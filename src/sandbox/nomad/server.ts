@@ -1,14 +1,17 @@
 import type { Reply, Request } from '../http.ts';
-import { Acl, type Policy, type Token } from './acl.ts';
+import { Acl, type Policy, type Role, type Token } from './acl.ts';
 import { NomadError } from './errors.ts';
 import { Keyring } from './keyring.ts';
-import { Store, type Indexed, type StoreEvent, type Table } from './store.ts';
+import { Store, type Indexed, type Table } from './store.ts';
+import { eventStream, silentStream } from './stream.ts';
 import { Variables } from './variables.ts';
 
 const DENIED = new NomadError(403, 'Permission denied');
+const EXPIRED = new NomadError(500, 'ACL token expired');
+const INVALID_METHOD = new NomadError(405, 'Invalid method');
 /** Longest wait of a blocking query; milliseconds. */
 const LONGEST_WAIT = 300_000;
-const HEARTBEAT = 30_000;
+const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 type Handler = (request: Request, name: string) => Reply | Promise<Reply>;
 /** Who may: anybody, whoever has a token, or management. */
@@ -38,7 +41,7 @@ export class NomadSandbox {
   async handle(request: Request): Promise<Reply> {
     try {
       const route = this.#routes.find((r) => methods(r.method).includes(request.method) && r.path.test(request.path));
-      if (route === undefined) return { status: 404, body: 'Invalid path' };
+      if (route === undefined) return { status: 404 };
       this.#authorise(request, route.right);
       return await route.handle(request, route.path.exec(request.path)?.[1] ?? '');
     } catch (error) {
@@ -52,11 +55,13 @@ export class NomadSandbox {
     return { policies: this.acl.policies.sorted(), tokens: this.acl.tokens.sorted() };
   }
 
-  #caller(request: Request): Token | undefined {
+  /** @param expired what is answered to a token that has expired: reading tokens it is not a 403. */
+  #caller(request: Request, expired: NomadError = DENIED): Token | undefined {
     const secret = request.headers['x-nomad-token'] ?? request.headers['authorization']?.replace(/^Bearer /, '') ?? '';
     if (secret === '') return undefined;
     const token = [...this.acl.tokens.rows.values()].find((t) => t.SecretID === secret);
-    if (token === undefined || this.acl.isExpired(token)) throw DENIED;
+    if (token === undefined) throw DENIED;
+    if (this.acl.isExpired(token)) throw expired;
     return token;
   }
 
@@ -75,37 +80,51 @@ export class NomadSandbox {
       handle,
     });
     return [
-      route('GET', /^\/v1\/acl\/policies$/, (r) => this.#list(r, acl.policies, policyStub)),
-      route('GET', /^\/v1\/acl\/policy\/(.+)$/, (r, name) => this.#readPolicy(r, name), 'token'),
+      route('GET', /^\/v1\/acl\/policies$/, (r) => this.#listPolicies(r), 'anybody'),
+      // A policy of that name can be neither read nor written.
+      route('GET', /^\/v1\/acl\/policy\/self$/, (r) => this.#listPolicies(r), 'token'),
+      ...['PUT', 'DELETE'].map((method) =>
+        route(
+          method,
+          /^\/v1\/acl\/policy\/self$/,
+          () => {
+            throw INVALID_METHOD;
+          },
+          'anybody',
+        ),
+      ),
+      route('GET', /^\/v1\/acl\/policy\/(.+)$/, (r, name) => this.#readPolicy(r, name), 'anybody'),
       route('PUT', /^\/v1\/acl\/policy\/(.+)$/, (r, name) => {
-        acl.putPolicy(name, objectIn(r));
+        const body: Partial<Policy> = objectIn(r);
+        if (body.Name !== name) throw new NomadError(400, 'ACL policy name does not match request path');
+        acl.putPolicy(name, body);
         return this.#indexed(acl.policies.lastIndex);
       }),
       route('DELETE', /^\/v1\/acl\/policy\/(.+)$/, (_r, name) => {
         acl.policies.delete(name);
         return this.#indexed(this.store.index);
       }),
-      route('GET', /^\/v1\/acl\/tokens$/, (r) => this.#list(r, acl.tokens, tokenStub)),
-      route('GET', /^\/v1\/acl\/token\/self$/, (r) => this.#indexed(acl.tokens.lastIndex, this.#caller(r)), 'token'),
+      route('GET', /^\/v1\/acl\/tokens$/, (r) => this.#listTokens(r)),
+      route('GET', /^\/v1\/acl\/token\/self$/, (r) => this.#readSelf(r), 'anybody'),
       route('PUT', /^\/v1\/acl\/token$/, (r) => this.#written(acl.putToken(objectIn(r)))),
-      route('GET', /^\/v1\/acl\/token\/(.+)$/, (r, id) => this.#readToken(r, id), 'token'),
-      route('PUT', /^\/v1\/acl\/token\/(.+)$/, (r, id) =>
-        this.#written(acl.putToken({ ...objectIn(r), AccessorID: id })),
-      ),
+      route('GET', /^\/v1\/acl\/token\/(.+)$/, (r, id) => this.#readToken(r, id), 'anybody'),
+      route('PUT', /^\/v1\/acl\/token\/(.+)$/, (r, id) => {
+        const body: Partial<Token> = objectIn(r);
+        if (body.AccessorID !== id) throw new NomadError(400, 'ACL token accessor does not match request path');
+        return this.#written(acl.putToken(body));
+      }),
       route('DELETE', /^\/v1\/acl\/token\/(.+)$/, (_r, id) => {
         if (!acl.tokens.rows.has(id)) throw new NomadError(400, `Cannot delete nonexistent tokens: ${id}`);
         acl.tokens.delete(id);
         return this.#indexed(this.store.index);
       }),
-      route('GET', /^\/v1\/acl\/roles$/, (r) => this.#list(r, acl.roles, (role) => role)),
+      route('GET', /^\/v1\/acl\/roles$/, (r) => this.#listRoles(r), 'anybody'),
       route('PUT', /^\/v1\/acl\/role$/, (r) => this.#written(acl.putRole(objectIn(r)))),
-      route('GET', /^\/v1\/acl\/role\/name\/(.+)$/, (_r, name) =>
-        this.#found(
-          [...acl.roles.rows.values()].find((role) => role.Name === name),
-          'ACL role not found',
-        ),
-      ),
-      route('GET', /^\/v1\/acl\/role\/(.+)$/, (_r, id) => this.#found(acl.roles.rows.get(id), 'ACL role not found')),
+      route('GET', /^\/v1\/acl\/role\/name\/(.+)$/, (r, name) => {
+        const role = [...acl.roles.rows.values()].find(({ Name }) => Name === name);
+        return this.#readRole(r, role?.ID ?? '');
+      }),
+      route('GET', /^\/v1\/acl\/role\/(.+)$/, (r, id) => this.#readRole(r, id), 'token'),
       route('PUT', /^\/v1\/acl\/role\/(.+)$/, (r, id) => this.#written(acl.putRole({ ...objectIn(r), ID: id }))),
       route('DELETE', /^\/v1\/acl\/role\/(.+)$/, (_r, id) => {
         if (!acl.roles.rows.has(id)) throw new NomadError(500, 'ACL role not found');
@@ -124,16 +143,11 @@ export class NomadSandbox {
       route('GET', /^\/v1\/var\/(.+)$/, (r, path) => variables.read(r, path, waitOf(r))),
       route('PUT', /^\/v1\/var\/(.+)$/, (r, path) => variables.put(r, path)),
       route('DELETE', /^\/v1\/var\/(.+)$/, (r, path) => variables.delete(r, path)),
-      route('GET', /^\/v1\/event\/stream$/, (r) => this.#stream(r)),
-      route(
-        'GET',
-        /^\/v1\/agent\/self$/,
-        () => ({
-          status: 200,
-          body: { config: { Version: { Version: '1.11.3' }, Region: 'global', ACL: { Enabled: true } } },
-        }),
-        'token',
-      ),
+      route('GET', /^\/v1\/event\/stream$/, (r) => this.#stream(r), 'anybody'),
+      route('GET', /^\/v1\/agent\/self$/, () => ({
+        status: 200,
+        body: { config: { Version: { Version: '1.11.3' }, Region: 'global', ACL: { Enabled: true } } },
+      })),
       route('GET', /^\/v1\/status\/leader$/, () => ({ status: 200, body: '"127.0.0.1:4647"' }), 'anybody'),
       route('GET', /^\/v1\/regions$/, () => ({ status: 200, body: ['global'] }), 'anybody'),
       route(
@@ -145,21 +159,67 @@ export class NomadSandbox {
     ];
   }
 
-  #readPolicy(request: Request, name: string): Reply {
+  #listPolicies(request: Request): Promise<Reply> {
     const caller = this.#caller(request);
-    if (caller?.Type !== 'management' && !caller?.Policies?.includes(name)) throw DENIED;
-    return this.#found(this.acl.policies.rows.get(name), 'ACL policy not found');
+    const { policies } = this.acl;
+    const isSeen = ({ Name }: Policy): boolean =>
+      caller?.Type === 'management' || this.acl.policiesOf(caller).includes(Name);
+    return this.#list(request, policies, () =>
+      policies
+        .sorted(request.query.get('prefix') ?? '')
+        .filter(isSeen)
+        .map(policyStub),
+    );
   }
 
-  #readToken(request: Request, id: string): Reply {
+  #listRoles(request: Request): Promise<Reply> {
     const caller = this.#caller(request);
+    const { roles } = this.acl;
+    const isSeen = ({ ID }: Role): boolean =>
+      caller?.Type === 'management' || caller?.Roles?.some((link) => link.ID === ID) === true;
+    return this.#list(request, roles, () => roles.sorted(request.query.get('prefix') ?? '').filter(isSeen));
+  }
+
+  #readPolicy(request: Request, name: string): Promise<Reply> {
+    const caller = this.#caller(request);
+    const isSeen = caller?.Type === 'management' || name === 'anonymous' || this.acl.policiesOf(caller).includes(name);
+    if (!isSeen) throw DENIED;
+    return this.#single(request, this.acl.policies, name, 'ACL policy not found');
+  }
+
+  #readToken(request: Request, id: string): Promise<Reply> {
+    const caller = this.#caller(request, EXPIRED);
+    if (!UUID.test(id)) throw new NomadError(500, 'acl token lookup failed: index error: UUID must be 36 characters');
     if (caller?.Type !== 'management' && caller?.AccessorID !== id) throw DENIED;
-    return this.#found(this.acl.tokens.rows.get(id), 'ACL token not found');
+    return this.#single(request, this.acl.tokens, id, 'ACL token not found', (token) => this.acl.shown(token));
   }
 
-  #found<T extends Indexed>(row: T | undefined, missing: string): Reply {
-    if (row === undefined) throw new NomadError(404, missing);
-    return this.#indexed(row.ModifyIndex, row);
+  #readSelf(request: Request): Reply {
+    const caller = this.#caller(request, EXPIRED);
+    if (caller === undefined) return this.#indexed(0, ANONYMOUS);
+    return this.#indexed(caller.ModifyIndex, this.acl.shown(caller));
+  }
+
+  #readRole(request: Request, id: string): Promise<Reply> {
+    const caller = this.#caller(request);
+    if (caller?.Type !== 'management' && caller?.Roles?.some(({ ID }) => ID === id) !== true) throw DENIED;
+    return this.#single(request, this.acl.roles, id, 'ACL role not found');
+  }
+
+  /** One object; with `index` it waits until the object has changed, has come or is gone. */
+  async #single<T extends Indexed>(
+    request: Request,
+    table: Table<T>,
+    key: string,
+    missing: string,
+    shown: (row: T) => unknown = (row) => row,
+  ): Promise<Reply> {
+    const before = table.rows.get(key);
+    const isChanged = (): boolean => table.rows.get(key) !== before;
+    await this.#movedOn(request, before?.ModifyIndex ?? table.lastIndex, isChanged);
+    const row = table.rows.get(key);
+    if (row !== undefined) return this.#indexed(row.ModifyIndex, shown(row));
+    return { ...this.#indexed(table.lastIndex, missing), status: 404 };
   }
 
   #written<T extends Indexed>(row: T): Reply {
@@ -170,63 +230,76 @@ export class NomadSandbox {
     return { status: 200, headers: { 'x-nomad-index': String(index) }, ...(body !== undefined && { body }) };
   }
 
-  /** A list, by pages where that is asked for; with `index` it waits until the table has changed. */
-  async #list<T extends Indexed>(request: Request, table: Table<T>, stub: (row: T) => unknown): Promise<Reply> {
-    const index = Number(request.query.get('index') ?? 0);
-    if (index >= 1) await this.#changedSince(table, index, waitOf(request));
-    const rows = table.sorted(request.query.get('prefix') ?? '');
-    const perPage = Number(request.query.get('per_page') ?? 0);
-    const from = Number(request.query.get('next_token') ?? 0);
-    const page = perPage > 0 ? rows.slice(from, from + perPage) : rows;
-    const more = perPage > 0 && rows.length > from + perPage;
-    const reply = this.#indexed(table.lastIndex, page.map(stub));
-    return more ? { ...reply, headers: { ...reply.headers, 'x-nomad-nexttoken': String(from + perPage) } } : reply;
+  /** A whole list; with `index` it waits until the table has changed. */
+  async #list<T extends Indexed>(request: Request, table: Table<T>, stubs: () => unknown[]): Promise<Reply> {
+    await this.#movedOn(request, table.lastIndex, changed(table));
+    return this.#indexed(table.lastIndex, stubs());
   }
 
-  #changedSince(table: { readonly lastIndex: number }, index: number, wait: number): Promise<void> {
-    if (table.lastIndex > index) return Promise.resolve();
+  /** By age, and by pages where that is asked for. Nomad pages no other list. */
+  async #listTokens(request: Request): Promise<Reply> {
+    const { tokens } = this.acl;
+    await this.#movedOn(request, tokens.lastIndex, changed(tokens));
+    const rows = tokens.sorted(request.query.get('prefix') ?? '').sort((a, b) => a.CreateIndex - b.CreateIndex);
+    const perPage = Number(request.query.get('per_page') ?? 0);
+    const first = Number.parseInt(request.query.get('next_token') ?? '0', 10);
+    const rest = rows.filter((row) => row.CreateIndex >= first);
+    const page = perPage > 0 ? rest.slice(0, perPage) : rest;
+    const next = rest[page.length];
+    const reply = this.#indexed(tokens.lastIndex, page.map(tokenStub));
+    if (next === undefined) return reply;
+    const nextToken = `${String(next.CreateIndex)}.${next.AccessorID}`;
+    return { ...reply, headers: { ...reply.headers, 'x-nomad-nexttoken': nextToken } };
+  }
+
+  /** Waits, where the index that is asked for has been reached already, until something changes or the time is over. */
+  #movedOn(request: Request, current: number, isChanged: () => boolean): Promise<void> {
+    const index = Number(request.query.get('index') ?? 0);
+    if (index < 1 || current > index) return Promise.resolve();
     return new Promise((done) => {
       const finish = (): void => {
         clearTimeout(timer);
         stop();
         done();
       };
-      const timer = setTimeout(finish, wait);
+      const timer = setTimeout(finish, waitOf(request));
       const stop = this.store.listen(() => {
-        if (table.lastIndex > index) finish();
+        if (isChanged()) finish();
       });
     });
   }
 
-  /** Replays what the buffer holds from the index on, then follows; an empty object every half a minute. */
   #stream(request: Request): Reply {
-    const topics = request.query.getAll('topic').map((topic) => topic.split(':'));
-    const isMeant = (event: StoreEvent): boolean =>
-      topics.length === 0 ||
-      topics.some(
-        ([name, key]) =>
-          (name === '*' || name === event.Topic) && (key === undefined || key === '*' || key === event.Key),
-      );
-    let last = Number(request.query.get('index') ?? 0) - 1;
-    const stream: NonNullable<Reply['stream']> = (write, closed) => {
-      const flush = (): void => {
-        for (const event of this.store.events.filter((e) => e.Index > last && isMeant(e))) {
-          last = event.Index;
-          write(`${JSON.stringify({ Index: event.Index, Events: [event] })}\n`);
-        }
-      };
-      flush();
-      const stop = this.store.listen(flush);
-      const beat = setInterval(() => {
-        write('{}\n');
-      }, HEARTBEAT);
-      closed.addEventListener('abort', () => {
-        stop();
-        clearInterval(beat);
-      });
-    };
-    return { status: 200, headers: { 'content-type': 'application/json' }, stream };
+    try {
+      if (this.#caller(request)?.Type === 'management') return eventStream(this.store, request.query);
+    } catch (error) {
+      if (error !== DENIED) throw error;
+    }
+    return silentStream();
   }
+}
+
+/** What a request without a token is. */
+const ANONYMOUS = {
+  AccessorID: 'anonymous',
+  SecretID: '',
+  Name: 'Anonymous Token',
+  Type: 'client',
+  Policies: ['anonymous'],
+  Roles: null,
+  Global: false,
+  Hash: null,
+  CreateTime: '0001-01-01T00:00:00Z',
+  ExpirationTime: null,
+  ExpirationTTL: '',
+  CreateIndex: 0,
+  ModifyIndex: 0,
+};
+
+/** Whether a table has changed since this was asked for. */
+function changed(table: { readonly lastIndex: number }): () => boolean {
+  const before = table.lastIndex;
+  return () => table.lastIndex > before;
 }
 
 /** PUT and POST mean the same to Nomad. */
@@ -245,8 +318,8 @@ function waitOf(request: Request): number {
   return Math.min(LONGEST_WAIT, Number(amount) * (unit === 'ms' ? 1 : unit === 's' ? 1000 : 60_000));
 }
 
-function policyStub({ Name, Description, Hash, CreateIndex, ModifyIndex }: Policy): unknown {
-  return { Name, Description, Hash, CreateIndex, ModifyIndex };
+function policyStub({ Rules: _r, ...stub }: Policy): unknown {
+  return stub;
 }
 
 /** Without the secret and the TTL; roles by ID only. */

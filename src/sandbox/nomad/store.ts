@@ -11,6 +11,8 @@ export interface StoreEvent {
   readonly Key: string;
   readonly Index: number;
   readonly Payload: unknown;
+  readonly Namespace: '';
+  readonly FilterKeys: null;
 }
 
 /** How many events a late subscriber still gets (event_buffer_size). */
@@ -18,13 +20,15 @@ const BUFFER = 100;
 
 export class Store {
   index = 10;
+  /** Of the last event that the buffer has lost; 0 for none. */
+  forgotten = 0;
   readonly events: StoreEvent[] = [];
   readonly #listeners = new Set<() => void>();
 
   /** Takes the next index and tells everybody who waits. */
-  change(event: Omit<StoreEvent, 'Index'>): void {
-    this.events.push({ ...event, Index: this.index });
-    if (this.events.length > BUFFER) this.events.shift();
+  change(event: Pick<StoreEvent, 'Topic' | 'Type' | 'Key' | 'Payload'>): void {
+    this.events.push({ ...event, Index: this.index, Namespace: '', FilterKeys: null });
+    if (this.events.length > BUFFER) this.forgotten = this.events.shift()?.Index ?? 0;
     for (const listener of [...this.#listeners]) listener();
   }
 
@@ -61,11 +65,13 @@ export class Table<T extends Indexed> {
     return written;
   }
 
+  /** Takes an index also where there is nothing to delete. */
   delete(key: string): void {
+    const index = this.#store.next();
     const row = this.rows.get(key);
     if (row === undefined) return;
     this.rows.delete(key);
-    this.#changed(key, `${this.#topic}Deleted`, row, this.#store.next());
+    this.#changed(key, `${this.#topic}Deleted`, row, index);
   }
 
   /** In the order of their keys, as Nomad's radix tree iterates. */

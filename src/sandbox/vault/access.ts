@@ -27,6 +27,29 @@ export function allows(
   return decisive.some((rule) => rule.capabilities.includes(capability));
 }
 
+const CAPABILITIES = [
+  'create',
+  'read',
+  'update',
+  'patch',
+  'delete',
+  'list',
+  'sudo',
+  'deny',
+  'root',
+  'subscribe',
+  'recover',
+];
+
+/** @returns what is wrong with the first rule that names a capability which there is not. */
+export function wrongCapability(policy: string): string | undefined {
+  for (const { path, capabilities } of rulesOf(policy)) {
+    const wrong = capabilities.find((capability) => !CAPABILITIES.includes(capability));
+    if (wrong !== undefined) return `path "${path}": invalid capability "${wrong}"`;
+  }
+  return undefined;
+}
+
 /** What a template names and the identity does not have becomes nothing that matches. */
 function render(policy: string, identity: Identity | undefined): string {
   return policy.replace(

@@ -1,9 +1,12 @@
+import { X509Certificate } from 'node:crypto';
 import { createRemoteJWKSet, decodeProtectedHeader, importSPKI, jwtVerify, type JWTPayload } from 'jose';
 import { invalid, missing } from './errors.ts';
-import { list, map, seconds, text, type Fields } from './values.ts';
+import { list, map, networks, seconds, text, type Fields } from './values.ts';
 
 /** How a field of a role is read, and what it is where nothing was ever set. */
-const ROLE_FIELDS: Readonly<Record<string, { readonly read: (value: unknown) => unknown; readonly unset: unknown }>> = {
+const ROLE_FIELDS: Readonly<
+  Record<string, { readonly read: (value: unknown, field: string) => unknown; readonly unset: unknown }>
+> = {
   allowed_redirect_uris: { read: list, unset: null },
   bound_audiences: { read: list, unset: null },
   bound_claims: { read: map, unset: null },
@@ -17,7 +20,7 @@ const ROLE_FIELDS: Readonly<Record<string, { readonly read: (value: unknown) => 
   not_before_leeway: { read: seconds, unset: 0 },
   oidc_scopes: { read: list, unset: null },
   role_type: { read: text, unset: 'oidc' },
-  token_bound_cidrs: { read: list, unset: [] },
+  token_bound_cidrs: { read: networks, unset: [] },
   token_explicit_max_ttl: { read: seconds, unset: 0 },
   token_max_ttl: { read: seconds, unset: 0 },
   token_no_default_policy: { read: Boolean, unset: false },
@@ -74,10 +77,16 @@ export class JwtAuth {
       throw invalid(
         "exactly one of 'jwt_validation_pubkeys', 'jwks_url', 'jwks_pairs' or 'oidc_discovery_url' must be set",
       );
+    const client = [text(body['oidc_client_id']) !== '', text(body['oidc_client_secret']) !== ''];
+    if (client[0] !== client[1]) throw invalid("both 'oidc_client_id' and 'oidc_client_secret' must be set for OIDC");
+    if (client[0] === true && text(body['oidc_discovery_url']) === '')
+      throw invalid("'oidc_discovery_url' must be set for OIDC");
     if (pairs.length > 0 && text(body['bound_issuer']) !== '')
-      throw invalid("'bound_issuer' cannot be set when multiple JWKS URLs are specified");
+      throw invalid("Bound issuer is not supported for use with 'jwks_pairs'");
     if (pairs.length > 0 && text(body['jwks_ca_pem']) !== '')
-      throw invalid("'jwks_ca_pem' cannot be set when 'jwks_pairs' is");
+      throw invalid("CA PEMs must be provided as part of the 'jwks_pairs' when using multiple JWKS URLs");
+    for (const pem of [body, ...pairs].map((source) => text(source['jwks_ca_pem']))) checkCertificate(pem);
+    checkAlgorithms(list(body['jwt_supported_algs']));
     for (const pem of list(body['jwt_validation_pubkeys']))
       await importSPKI(pem, 'RS256').catch(() => {
         throw invalid('error parsing public key: data does not contain any valid public keys');
@@ -103,7 +112,7 @@ export class JwtAuth {
       Object.fromEntries(Object.entries(ROLE_FIELDS).map(([field, { unset }]) => [field, unset]));
     const role: Record<string, unknown> = { ...before, ...RESET };
     for (const [field, { read }] of Object.entries(ROLE_FIELDS)) {
-      if (body[field] !== undefined) role[field] = read(body[field]);
+      if (body[field] !== undefined) role[field] = read(body[field], field);
     }
     if (role['role_type'] !== 'jwt' && role['role_type'] !== 'oidc')
       throw invalid(`invalid 'role_type': ${String(role['role_type'])}`);
@@ -117,29 +126,37 @@ export class JwtAuth {
       list(role['token_bound_cidrs']).length > 0;
     if (role['role_type'] === 'jwt' && !isBound)
       throw invalid('must have at least one bound constraint when creating/updating a role');
-    const targets = Object.values(map(role['claim_mappings']));
-    if (new Set(targets).size !== targets.length || targets.includes('role'))
-      throw invalid('multiple keys are mapped to metadata key, or metadata key "role" is reserved');
+    const targets = Object.values(map(role['claim_mappings'])).map(String);
+    if (targets.includes('role')) throw invalid('metadata key "role" is reserved and may not be a mapping destination');
+    const twice = targets.find((target, i) => targets.indexOf(target) !== i);
+    if (twice !== undefined) throw invalid(`multiple keys are mapped to metadata key "${twice}"`);
+    checkTokens(role);
     this.roles.set(name, role);
   }
 
   /** Verifies a JWT and what the role binds. */
   async login(body: Fields): Promise<Login> {
-    const name = (text(body['role']) || text(this.config?.['default_role'])).toLowerCase();
-    const role = this.roles.get(name);
     if (this.config === undefined) throw invalid('could not load configuration');
+    const name = (text(body['role']) || text(this.config['default_role'])).toLowerCase();
+    if (name === '') throw invalid('missing role');
+    const role = this.roles.get(name);
     if (role === undefined) throw invalid(`role "${name}" could not be found`);
+    if (text(body['jwt']) === '') throw invalid('missing token');
     const claims = await this.#verified(text(body['jwt']));
     const audiences = list(role['bound_audiences']);
     const presented = typeof claims.aud === 'string' ? [claims.aud] : (claims.aud ?? []);
     if (presented.length > 0 && audiences.length === 0)
       throw invalid('error validating token: audience claim found in JWT but no audiences bound to the role');
     if (audiences.length > 0 && !presented.some((aud) => audiences.includes(aud)))
-      throw invalid('error validating claims: aud claim does not match any bound audience');
+      throw invalid(
+        'error validating token: invalid audience (aud) claim: audience claim does not match any expected audience',
+      );
     const issuer = text(this.config['bound_issuer']);
-    if (issuer !== '' && claims.iss !== issuer) throw invalid('error validating claims: invalid issuer');
+    if (issuer !== '' && claims.iss !== issuer) throw invalid('error validating token: invalid issuer (iss) claim');
     for (const [claim, wanted] of Object.entries(map(role['bound_claims']))) {
-      if (!list(wanted).includes(String(claims[claim])))
+      const presentedClaim = claims[claim];
+      if (presentedClaim === undefined) throw invalid(`error validating claims: claim "${claim}" is missing`);
+      if (!list(wanted).includes(worded(presentedClaim)))
         throw invalid(`error validating claims: claim "${claim}" does not match any associated bound claim values`);
     }
     const mappings = Object.entries(map(role['claim_mappings'])).filter(([claim]) => claims[claim] !== undefined);
@@ -172,6 +189,38 @@ export class JwtAuth {
     return role;
   }
 }
+
+function worded(claim: unknown): string {
+  return typeof claim === 'string' ? claim : JSON.stringify(claim);
+}
+
+function checkCertificate(pem: string): void {
+  if (pem === '') return;
+  try {
+    new X509Certificate(pem);
+  } catch {
+    throw invalid('error checking jwks_ca_pem');
+  }
+}
+
+const ALGORITHMS = /^((RS|ES|PS)(256|384|512)|EdDSA)$/;
+
+function checkAlgorithms(names: readonly string[]): void {
+  const unknown = names.find((name) => !ALGORITHMS.test(name));
+  if (unknown !== undefined) throw invalid(`invalid jwt_supported_algs: unsupported signing algorithm "${unknown}"`);
+}
+
+/** What the fields that begin with `token_` must be to each other. */
+function checkTokens(role: Fields): void {
+  const type = text(role['token_type']);
+  if (!TOKEN_TYPES.includes(type)) throw invalid(`invalid 'token_type' value "${type}"`);
+  const [ttl, max, period] = [role['token_ttl'], role['token_max_ttl'], role['token_period']].map(Number);
+  if (type.endsWith('batch') && period !== 0)
+    throw invalid("'token_type' cannot be 'batch' or 'default_batch' when set to generate periodic tokens");
+  if (max !== 0 && Number(ttl) > Number(max)) throw invalid("'token_ttl' cannot be greater than 'token_max_ttl'");
+}
+
+const TOKEN_TYPES = ['default', 'service', 'batch', 'default-service', 'default-batch'];
 
 async function fetched(url: string, failure: string): Promise<void> {
   const reply = await fetch(url, { signal: AbortSignal.timeout(5_000) }).catch(() => undefined);

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Reply, Request } from '../http.ts';
-import { allows, type Capability, type Identity } from './access.ts';
-import { denied, invalid, missing, VaultError } from './errors.ts';
+import { allows, wrongCapability, type Capability, type Identity } from './access.ts';
+import { denied, invalid, missing, unknownToken, unmounted, unsupported, VaultError } from './errors.ts';
 import { JwtAuth } from './jwt-auth.ts';
 import { text, type Fields } from './values.ts';
 
@@ -20,6 +20,8 @@ interface Token {
   readonly identity?: Identity;
   /** Mount that it was made by, and that takes it along when it is disabled. */
   readonly mount?: string;
+  /** What is stored of it, unlike of a batch token. */
+  readonly lease?: string;
 }
 
 /** What one namespace holds. */
@@ -102,7 +104,7 @@ export class VaultSandbox {
     const verb = verbOf(request);
     const route = this.#routes.find((r) => r.verb === verb && r.path.test(path));
     if (route?.open !== true) this.#authorise(tree, request, path, verb);
-    if (route === undefined) throw new VaultError(404, [`no handler for route "${path}". route entry not found.`]);
+    if (route === undefined) throw unmounted(path);
     const answer = await route.handle(tree, request, route.path.exec(path) as RegExpExecArray);
     if (answer === undefined) return { status: 204 };
     const envelope = {
@@ -120,7 +122,7 @@ export class VaultSandbox {
 
   #tree(namespace: string): Tree {
     const tree = this.#trees.get(namespace);
-    if (tree === undefined) throw new VaultError(404, [`no handler for route "${namespace}". route entry not found.`]);
+    if (tree === undefined) throw unmounted(namespace);
     return tree;
   }
 
@@ -132,7 +134,7 @@ export class VaultSandbox {
 
   #authorise(tree: Tree, request: Request, path: string, verb: Route['verb']): void {
     const caller = this.#caller(request);
-    if (caller === undefined) throw new VaultError(403, ['permission denied']);
+    if (caller === undefined) throw hasToken(request) ? unknownToken() : new VaultError(403, ['permission denied']);
     if (caller.policies.includes('root')) return;
     const policies = caller.policies.map((name) => tree.policies.get(name) ?? '');
     const wanted: Capability[] = verb === 'write' ? ['create', 'update'] : [verb];
@@ -168,9 +170,10 @@ export class VaultSandbox {
         for (const token of [...this.#tokens.values()]) if (token.mount === path) this.#tokens.delete(token.id);
       }),
       route('list', /^sys\/leases\/lookup\/auth\/(.+)\/login$/, (_t, _r, [, path = '']) => {
-        const leases = [...this.#tokens.values()].filter((token) => token.mount === path);
-        if (leases.length === 0) throw missing();
-        return { keys: leases.map((_token, i) => `h${String(i)}`) };
+        const ours = [...this.#tokens.values()].filter((token) => token.mount === path);
+        const keys = ours.map((token) => token.lease).filter((lease) => lease !== undefined);
+        if (keys.length === 0) throw missing();
+        return { keys: keys.sort() };
       }),
       route('read', /^auth\/token\/lookup-self$/, (_t, r) => {
         const caller = this.#caller(r);
@@ -194,30 +197,30 @@ export class VaultSandbox {
         return { auth: { client_token: token.id, policies: token.policies } };
       }),
       route('read', /^auth\/(.+)\/config$/, (tree, _r, [, path = '']) => {
-        const { config } = jwtAt(tree, path);
+        const { config } = jwtAt(tree, path, 'config');
         if (config === undefined) throw missing();
         return config;
       }),
       route('write', /^auth\/(.+)\/config$/, async (tree, r, [, path = '']) => {
-        await jwtAt(tree, path).writeConfig(bodyOf(r));
+        await jwtAt(tree, path, 'config').writeConfig(bodyOf(r));
       }),
       route('list', /^auth\/(.+)\/role$/, (tree, _r, [, path = '']) => {
-        const keys = [...jwtAt(tree, path).roles.keys()].sort();
+        const keys = [...jwtAt(tree, path, 'role/').roles.keys()].sort();
         if (keys.length === 0) throw missing();
         return { keys };
       }),
       route('read', /^auth\/(.+)\/role\/([^/]+)$/, (tree, _r, [, path = '', role = '']) =>
-        jwtAt(tree, path).role(role.toLowerCase()),
+        jwtAt(tree, path, `role/${role}`).role(role.toLowerCase()),
       ),
       route('write', /^auth\/(.+)\/role\/([^/]+)$/, (tree, r, [, path = '', role = '']) => {
-        jwtAt(tree, path).writeRole(role.toLowerCase(), bodyOf(r));
+        jwtAt(tree, path, `role/${role}`).writeRole(role.toLowerCase(), bodyOf(r));
       }),
       route(
         'delete',
         /^auth\/(.+)\/role\/([^/]+)$/,
-        (tree, _r, [, path = '', role = '']) => void jwtAt(tree, path).roles.delete(role.toLowerCase()),
+        (tree, _r, [, path = '', role = '']) => void jwtAt(tree, path, `role/${role}`).roles.delete(role.toLowerCase()),
       ),
-      route('write', /^auth\/(.+)\/login$/, (tree, r, [, path = '']) => this.#login(tree, path, bodyOf(r)), true),
+      route('write', /^auth\/(.+)\/login$/, (tree, r, [, path = '']) => this.#login(tree, path, r), true),
       route('list', /^sys\/policies\/acl$/, ({ policies }) => ({ keys: [...policies.keys(), 'root'].sort() })),
       route('read', /^sys\/policies\/acl\/(.+)$/, ({ policies }, _r, [, name = '']) => {
         const policy = policies.get(name.toLowerCase());
@@ -253,16 +256,20 @@ export class VaultSandbox {
     ];
   }
 
-  async #login(tree: Tree, path: string, body: Fields): Promise<unknown> {
+  async #login(tree: Tree, path: string, request: Request): Promise<unknown> {
     const mount = tree.mounts.get(path);
-    if (mount === undefined) throw denied();
-    const { metadata, role } = await mount.jwt.login(body);
+    if (mount === undefined) {
+      this.#authorise(tree, request, `auth/${path}/login`, 'write');
+      throw unmounted(`auth/${path}/login`);
+    }
+    const { metadata, role } = await mount.jwt.login(bodyOf(request));
     const policies = ['default', ...((role['token_policies'] as string[] | undefined) ?? [])];
     const token: Token = {
       id: `hvs.${randomBytes(18).toString('base64url')}`,
       policies,
       identity: { accessor: mount.accessor, metadata },
       mount: path,
+      ...(!text(role['token_type']).endsWith('batch') && { lease: `h${randomBytes(32).toString('hex')}` }),
     };
     this.#tokens.set(token.id, token);
     return {
@@ -283,6 +290,10 @@ function verbOf(request: Request): Route['verb'] {
     return 'list';
   if (request.method === 'GET') return 'read';
   return request.method === 'DELETE' ? 'delete' : 'write';
+}
+
+function hasToken({ headers }: Request): boolean {
+  return headers['x-vault-token'] !== undefined || headers['authorization'] !== undefined;
 }
 
 function isAuth(answer: unknown): answer is { auth: unknown } {
@@ -328,9 +339,11 @@ function describe({ type, accessor, uuid, options, description }: Mount): unknow
   };
 }
 
-function jwtAt(tree: Tree, path: string): JwtAuth {
+/** @param below what is asked for under the mount. */
+function jwtAt(tree: Tree, path: string, below: string): JwtAuth {
   const mount = tree.mounts.get(path);
-  if (mount?.type !== 'jwt') throw new VaultError(404, [`no handler for route "auth/${path}". route entry not found.`]);
+  if (mount === undefined) throw unmounted(`auth/${path}/${below}`);
+  if (mount.type !== 'jwt') throw unsupported();
   return mount.jwt;
 }
 
@@ -338,7 +351,10 @@ function jwtAt(tree: Tree, path: string): JwtAuth {
 function policyText(policy: string): string {
   if (policy === '') throw invalid("'policy' parameter not supplied or empty");
   const isBase64 = policy.length % 4 === 0 && /^[A-Za-z0-9+/]+={0,2}$/.test(policy);
-  return isBase64 ? Buffer.from(policy, 'base64').toString('utf8') : policy;
+  const decoded = isBase64 ? Buffer.from(policy, 'base64').toString('utf8') : policy;
+  const wrong = wrongCapability(decoded);
+  if (wrong !== undefined) throw invalid(`failed to parse policy: ${wrong}`);
+  return decoded;
 }
 
 function childrenOf(paths: readonly string[], folder: string): string[] {

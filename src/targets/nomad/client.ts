@@ -1,5 +1,6 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
+import { foreignAnswer } from '../foreign.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
@@ -13,8 +14,8 @@ export interface NomadClientOptions extends HttpOptions {
 const PAGE = 5_000;
 /** How long a blocking query waits; below the timeout of a request. */
 const WAIT_SECONDS = 30;
-/** The event stream says something at once and then every 30 s; after this much silence it is dead. */
-const QUIET_MS = { first: 10_000, later: 75_000 };
+/** The event stream says something at once and then every 30 s. To a reader that fell behind it says nothing any more, and stays open. */
+const QUIET_MS = { first: 10_000, later: 45_000 };
 
 /** Nomad's HTTP API, one region. */
 export class NomadClient implements NomadApi {
@@ -37,7 +38,7 @@ export class NomadClient implements NomadApi {
 
   async get<T>(path: string, query: Query = {}, signal?: AbortSignal): Promise<NomadReply<T> | undefined> {
     const response = await this.#send('GET', path, query, undefined, true, signal);
-    if (response.status === 404) return undefined;
+    if (isMissing(response)) return undefined;
     return this.#reply<T>('GET', path, response);
   }
 
@@ -48,7 +49,7 @@ export class NomadClient implements NomadApi {
     do {
       const page = { ...query, per_page: PAGE, ...(next !== undefined && { next_token: next }) };
       const response = await this.#send('GET', path, page, undefined, true, signal);
-      items.push(...(this.#body<T[] | null>('GET', path, response) ?? []));
+      items.push(...this.#items<T>(path, response));
       index ??= indexOf(response);
       const token = response.headers['x-nomad-nexttoken'];
       next = typeof token === 'string' && token !== '' ? token : undefined;
@@ -67,7 +68,7 @@ export class NomadClient implements NomadApi {
   /** A missing token answers 400, other missing objects 500: only a look tells them from real failures. */
   async delete(path: string, signal?: AbortSignal): Promise<number> {
     const response = await this.#send('DELETE', path, {}, undefined, true, signal);
-    if (response.status === 404) return 0;
+    if (isMissing(response)) return 0;
     if ((response.status === 400 || response.status === 500) && (await this.get(path, {}, signal)) === undefined)
       return 0;
     this.#body('DELETE', path, response);
@@ -78,18 +79,18 @@ export class NomadClient implements NomadApi {
     const query = topics.map((topic) => `topic=${encodeURIComponent(topic)}`);
     if (this.#region !== undefined) query.push(`region=${encodeURIComponent(this.#region)}`);
     const path = `/v1/event/stream?${query.join('&')}`;
-    // Compressed, an event would wait until the server's compressor is full.
+    // Compressed, as it may be, an event would wait until the server's compressor is full.
     const headers = { ...this.#headers, 'accept-encoding': 'identity' };
     for await (const line of this.#http.lines({ path, headers, quietMs: QUIET_MS, signal })) {
-      if (typeof line !== 'string') this.#body('GET', '/v1/event/stream', line);
-      else yield (JSON.parse(line) as { Events?: NomadEvent[] }).Events ?? [];
+      if (typeof line === 'string') yield this.#events(line);
+      else this.#body('GET', '/v1/event/stream', line);
     }
   }
 
   async moved(path: string, index: number, signal: AbortSignal): Promise<number> {
     const query = { index: Math.max(1, index), wait: `${String(WAIT_SECONDS)}s`, per_page: 1 };
     const response = await this.#send('GET', path, query, undefined, true, signal);
-    this.#body('GET', path, response);
+    this.#items(path, response);
     return indexOf(response);
   }
 
@@ -110,7 +111,9 @@ export class NomadClient implements NomadApi {
   ): Promise<HttpResponse> {
     const { expect, idempotent = false, signal } = options;
     const response = await this.#send(method, path, query, body, idempotent, signal);
-    if (expect.includes(response.status)) return response;
+    if (response.status === 200) this.#parsed(method, path, response.text, !idempotent);
+    const isForeign = response.status === 404 && !isMissing(response);
+    if (expect.includes(response.status) && !isForeign) return response;
     throw this.#refused(method, path, response, !idempotent && response.status >= 500);
   }
 
@@ -141,21 +144,67 @@ export class NomadClient implements NomadApi {
   }
 
   #body<T>(method: HttpRequest['method'], path: string, response: HttpResponse): T {
-    if (response.status === 200) return (response.text === '' ? undefined : JSON.parse(response.text)) as T;
+    if (response.status === 200) return this.#parsed(method, path, response.text, method === 'POST') as T;
     throw this.#refused(method, path, response, method === 'POST' && response.status >= 500);
   }
 
   #refused(method: HttpRequest['method'], path: string, response: HttpResponse, ambiguous: boolean): TargetError {
-    return new TargetError(`${method} ${this.address}${path}: ${String(response.status)} ${explain(response)}`, {
-      class: classOf(response.status),
+    if (response.status === 404 && !isMissing(response)) return foreignAnswer('Nomad', this.#named(method, path), 404);
+    return new TargetError(`${this.#named(method, path)}: ${String(response.status)} ${explain(response)}`, {
+      class: classOf(response),
       status: response.status,
       ambiguous,
     });
   }
+
+  /** What is put or deleted may be answered with nothing; everything else is JSON. */
+  #parsed(method: HttpRequest['method'], path: string, text: string, ambiguous: boolean): unknown {
+    if (text === '' && (method === 'PUT' || method === 'DELETE')) return undefined;
+    const parsed = parse(text);
+    if (parsed === undefined) throw foreignAnswer('Nomad', this.#named(method, path), 200, ambiguous);
+    return parsed;
+  }
+
+  /** A list says as of which index it is. */
+  #items<T>(path: string, response: HttpResponse): readonly T[] {
+    const items = this.#body<unknown>('GET', path, response) ?? [];
+    if (Array.isArray(items) && INDEX in response.headers) return items as T[];
+    throw foreignAnswer('Nomad', this.#named('GET', path), 200);
+  }
+
+  #events(line: string): readonly NomadEvent[] {
+    const parsed = parse(line);
+    if (typeof parsed !== 'object' || parsed === null)
+      throw foreignAnswer('Nomad', this.#named('GET', '/v1/event/stream'), 200);
+    return (parsed as { Events?: NomadEvent[] }).Events ?? [];
+  }
+
+  #named(method: HttpRequest['method'], path: string): string {
+    return `${method} ${this.address}${path}`;
+  }
 }
 
+/** How Nomad says that an object is not there; a path that it does not know has an empty 404. */
+const MISSING =
+  /^((ACL (policy|token|role|auth-method|binding rule)|variable|namespace|job) not found|variable doesn't exist)$/i;
+
+function isMissing({ status, text }: HttpResponse): boolean {
+  return status === 404 && MISSING.test(text.trim());
+}
+
+/** @returns undefined for what is no JSON. */
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+const INDEX = 'x-nomad-index';
+
 function indexOf({ headers }: HttpResponse): number {
-  return Number(headers['x-nomad-index'] ?? 0);
+  return Number(headers[INDEX] ?? 0);
 }
 
 function withQuery(path: string, query: Query): string {
@@ -165,8 +214,11 @@ function withQuery(path: string, query: Query): string {
     : `${path}?${given.map(([k, v]) => `${k}=${encodeURIComponent(String(v))}`).join('&')}`;
 }
 
-function classOf(status: number): ErrorClass {
-  if (status === 401 || status === 403) return 'denied';
+/** Reading a token with one that has expired answers 500; everything else that is asked with it 403. */
+const EXPIRED = /^ACL token expired$|: ACL token expired$/;
+
+function classOf({ status, text }: HttpResponse): ErrorClass {
+  if (status === 401 || status === 403 || (status === 500 && EXPIRED.test(text.trim()))) return 'denied';
   return status === 429 || status >= 500 ? 'transient' : 'terminal';
 }
 

@@ -1,7 +1,8 @@
 import nodeVault from 'node-vault';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { VaultApi } from '../../contract/target.ts';
-import { Http, type HttpOptions, type HttpRequest, type Transport } from '../http.ts';
+import { foreignAnswer } from '../foreign.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface VaultClientOptions extends HttpOptions {
   readonly token: string | undefined;
@@ -86,11 +87,9 @@ export class VaultClient implements VaultApi {
       idempotent: true,
       signal: request.signal,
     });
-    const redirect = response.headers['location'];
-    const body =
-      redirect === undefined
-        ? parse(response.text)
-        : { errors: [`redirect to ${String(redirect)} is not followed: set that address`] };
+    const body = bodyOf(response);
+    if (!isVaults(request.method, response.status, body))
+      throw foreignAnswer('Vault', `${request.method} ${request.uri}`, response.status);
     return { statusCode: response.status, body, request: { path: url.pathname } };
   }
 
@@ -122,23 +121,45 @@ export class VaultClient implements VaultApi {
   }
 }
 
+function bodyOf({ status, headers, text }: HttpResponse): unknown {
+  if (status >= 300 && status < 400)
+    return { errors: [`redirect to ${String(headers['location'])} is not followed: set that address`] };
+  return text === '' ? {} : (parse(text) ?? text.slice(0, 500));
+}
+
+/** @returns undefined for what is no JSON. */
 function parse(text: string): unknown {
-  if (text === '') return {};
   try {
     return JSON.parse(text);
   } catch {
-    return { errors: [text.slice(0, 500)] };
+    return undefined;
   }
 }
 
+/**
+ * Whether a reply from which something follows is Vault's own: one that was carried out, or that says that there is
+ * nothing. Vault's 404 has `errors`, mostly empty; where data was deleted softly it has the envelope of a 200.
+ */
+function isVaults(method: HttpRequest['method'], status: number, body: unknown): boolean {
+  if (status !== 200 && status !== 404) return true;
+  if (typeof body !== 'object' || body === null) return false;
+  if (status === 404) return Array.isArray((body as { errors?: unknown }).errors) || 'request_id' in body;
+  return method === 'GET' ? 'data' in body : true;
+}
+
+/** @param body an object of Vault's; a text where something in between refused. */
 function errorsOf(body: unknown): string {
-  const { errors, warnings } = body as { errors?: unknown[]; warnings?: unknown[] };
-  const words = [...(errors ?? []), ...(warnings ?? [])].map(String).join('; ');
-  return words.replace(/\s+/g, ' ').trim().slice(0, 2000);
+  if (typeof body === 'string') return oneLine([body]);
+  const { errors, warnings } = body as { errors?: unknown; warnings?: unknown };
+  return oneLine([errors, warnings].flatMap((part) => (Array.isArray(part) ? (part as unknown[]) : [])));
+}
+
+function oneLine(words: readonly unknown[]): string {
+  return words.map(String).join('; ').replace(/\s+/g, ' ').trim().slice(0, 2000);
 }
 
 /** Vault fetches the keys while it takes the configuration: their server may just not be there yet. */
-const UNREACHABLE_KEYS = /error checking jwks|error checking oidc discovery|error fetching (jwks|keys)/i;
+const UNREACHABLE_KEYS = /error checking (jwks|oidc discovery) URL/;
 
 function classOf(status: number, words: string): ErrorClass {
   if (status === 401 || status === 403) return 'denied';
