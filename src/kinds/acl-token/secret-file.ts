@@ -4,20 +4,31 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
-import { stringIn, type Fields } from '../../plan/value.ts';
+import { Deferred, stringIn, type DesiredFields } from '../../plan/value.ts';
 import { secretOf } from './token.ts';
 
-/** The content is never a field: what is compared is whose SecretID the file holds. */
-export const secretFileRules: Readonly<Record<string, FieldRule>> = {
-  'writeSecretTo.file.content': { compare: 'exact' },
-  'writeSecretTo.file.mode': { compare: 'exact' },
-};
+/** The path of the file in the spec: all of the file is one field. */
+const FILE = 'writeSecretTo.file';
 
-export const SECRET_FILE_MODE = '0600';
-const OTHER_CONTENT = 'other content';
+/** The content is never a field: what is compared is whose SecretID the file holds, and the mode. */
+export const secretFileRules: Readonly<Record<string, FieldRule>> = { [FILE]: { compare: 'exact' } };
 
-export function contentOf(accessorId: string): string {
-  return `SecretID of ${accessorId}`;
+const MODE = 0o600;
+
+/** @param accessorId undefined while the token does not exist yet. */
+export function secretFileFields(accessorId: string | undefined): DesiredFields {
+  return {
+    [FILE]: accessorId === undefined ? new Deferred(described('the new token', MODE)) : described(accessorId, MODE),
+  };
+}
+
+function described(token: string | undefined, mode: number): string {
+  return `${token === undefined ? 'other content' : `SecretID of ${token}`}, mode ${mode.toString(8).padStart(4, '0')}`;
+}
+
+/** Whether there is a file that holds the secret of no token of ours. */
+export function isForeignFile(live: Live | undefined): boolean {
+  return live !== undefined && typeof live.facts?.['accessorId'] !== 'string';
 }
 
 /** A file that holds a token's SecretID. Its key's name is the path, relative to the inventory's folder. */
@@ -101,15 +112,14 @@ async function write(io: Io, desired: SettledDesired): Promise<Live> {
     );
   }
   await io.files.write(desired.key.name, fileContent(secret));
-  return live(0o600, accessorId, digest(accessorId, fileContent(secret)));
+  return live(MODE, accessorId, digest(accessorId, fileContent(secret)));
 }
 
 function live(mode: number, accessorId: string | undefined, contentDigest: string | undefined): Live {
-  const fields: Fields = {
-    'writeSecretTo.file.content': accessorId === undefined ? OTHER_CONTENT : contentOf(accessorId),
-    'writeSecretTo.file.mode': mode.toString(8).padStart(4, '0'),
+  return {
+    fields: { [FILE]: described(accessorId, mode) },
+    facts: { accessorId: accessorId ?? null, digest: contentDigest ?? null },
   };
-  return { fields, facts: { accessorId: accessorId ?? null, digest: contentDigest ?? null } };
 }
 
 function fileContent(secretId: string): string {
