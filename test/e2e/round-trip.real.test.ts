@@ -314,12 +314,22 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     await nothingToDo();
   });
 
+  it('a file of somebody else’s is neither overwritten nor deleted, whatever the adoption policy', async () => {
+    workspace.write('secrets/dashboard', 'precious');
+    const spec = 'policies: [one]\nadoptionPolicy: Always\nwriteSecretTo: { file: { path: secrets/dashboard } }';
+    workspace.write('token.yaml', manifest('AclToken', 'dashboard', spec));
+    const { code, steps } = await workspace.apply();
+    expect([code, steps.find((s) => s.object.startsWith('local'))?.reason]).toEqual([1, 'Conflict']);
+    expect(workspace.read('secrets/dashboard')).toBe('precious');
+    await workspace.destroy();
+    expect(workspace.read('secrets/dashboard')).toBe('precious');
+  });
+
   it('a token that the inventory lost is taken and replaced where its TTL was changed meanwhile', async () => {
     declareAll();
     await workspace.apply();
     const first = await token();
     workspace.remove('.nomad-access.state.json');
-    rmSync(join(workspace.manifests, 'secrets'), { recursive: true });
     workspace.write(
       'token.yaml',
       manifest(
@@ -335,6 +345,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
       'replace Immutable',
     ]);
     const secret = workspace.read('secrets/dashboard').trim();
+    expect(secret).not.toBe(first['SecretID']);
     expect((await workspace.apply()).steps.filter((s) => s.action !== 'noop').map((s) => s.action)).toEqual(['delete']);
     const remaining = (await liveNomad.tokens()).filter((t) => t.Name.startsWith('dashboard'));
     expect(remaining).toHaveLength(1);

@@ -143,6 +143,16 @@ describe('the secret’s file', () => {
       ],
     });
   });
+  it('that a lost inventory does not know, but that holds the secret of the token replaced now, gets the new one', () => {
+    const old = token('a', { name: named(1), expirationTtl: 3600 }, HOUR);
+    const steps = planned(
+      aclToken,
+      { ...spec, adoptionPolicy: 'IfIdentical', expirationTtl: '2h' },
+      { live: { ...live(old), 'local/file/secret': file('SecretID of a, mode 0600', 'a') } },
+    );
+    expect(fileStep(steps)).toMatchObject({ action: 'update', reason: 'Adopted' });
+    expect(steps.find((s) => s.key.type === 'file')?.desired?.detail).toMatchObject({ formerId: 'a' });
+  });
   it('of ours that somebody overwrote gets the secret back', () => {
     const steps = planned(aclToken, spec, {
       live: { ...live(current), 'local/file/secret': file('other content, mode 0600', null) },

@@ -15,7 +15,7 @@ import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markedName, markerOf, ownerId } from './marker.ts';
 import { matchToken, type Match } from './match.ts';
-import { isForeignFile, secretFileFields, secretFileObject, secretFileRules } from './secret-file.ts';
+import { holderOf, secretFileFields, secretFileObject, secretFileRules } from './secret-file.ts';
 import { aclTokenRules, aclTokenSpec, type AclTokenSpec } from './schema.ts';
 import { aclTokenObject, tokenFieldRules } from './token.ts';
 
@@ -228,6 +228,7 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const key = { connection: 'local', type: secretFileObject.name, name };
   const accessorId = readable(token.live)?.id;
   const live = context.live(key);
+  const found = readable(live);
   const isOurs = context.ownedBy(resource).some((o) => o.state === 'owned' && keyText(o.key) === keyText(key));
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
@@ -237,16 +238,32 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
     rules: secretFileRules,
     live,
     dependsOn: [token.key],
-    detail: { nomadRef: resource.spec.nomadRef, accessorId: accessorId ?? null },
-    ...(!isOurs && !isUnreadable(live) && isForeignFile(live) && foreignFile(resource, name)),
+    detail: {
+      nomadRef: resource.spec.nomadRef,
+      accessorId: accessorId ?? null,
+      ...(token.replaces && { formerId: token.replaces.live.id ?? null }),
+    },
+    ...(found && !isOurs && unownedFile(resource, name, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
   };
 }
 
-/** Whatever the adoption policy says: no sink overwrites, or later deletes, what it did not write. */
-function foreignFile(resource: Token, name: string): Pick<Desired, 'adoptionPolicy' | 'verdict'> {
-  const message = `${name} exists already and does not hold this token's secret: no adoptionPolicy overwrites it; move it away, or name another path`;
+/**
+ * A file that the inventory does not know. Whatever the adoption policy says, no sink overwrites, or later deletes, what
+ * it did not write; but a secret of a former token of ours is nobody else's.
+ */
+function unownedFile(
+  resource: Token,
+  name: string,
+  holder: string | undefined,
+  accessorId: string | undefined,
+): Pick<Desired, 'adoptionPolicy' | 'verdict'> | undefined {
   const { adoptionPolicy } = resource.spec;
+  if (holder !== undefined) {
+    const isFormer = holder !== accessorId && adoptionPolicy !== 'Never';
+    return { adoptionPolicy: isFormer ? 'Always' : adoptionPolicy };
+  }
+  const message = `${name} exists already and does not hold this token's secret: no adoptionPolicy overwrites it; move it away, or name another path`;
   return {
     adoptionPolicy: adoptionPolicy === 'Always' ? 'IfIdentical' : adoptionPolicy,
     verdict: { action: 'refuse', reason: 'Conflict', message },

@@ -26,9 +26,10 @@ function described(token: string | undefined, mode: number): string {
   return `${token === undefined ? 'other content' : `SecretID of ${token}`}, mode ${mode.toString(8).padStart(4, '0')}`;
 }
 
-/** Whether there is a file that holds the secret of no token of ours. */
-export function isForeignFile(live: Live | undefined): boolean {
-  return live !== undefined && typeof live.facts?.['accessorId'] !== 'string';
+/** @returns the accessor ID of the token of ours whose secret the file holds; undefined where it holds anything else. */
+export function holderOf(live: Live): string | undefined {
+  const accessorId = live.facts?.['accessorId'];
+  return typeof accessorId === 'string' ? accessorId : undefined;
 }
 
 /** A file that holds a token's SecretID. Its key's name is the path, relative to the inventory's folder. */
@@ -76,8 +77,9 @@ async function readFile(
 }
 
 /**
- * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the
- * secret of the token that it is declared for, or that it was about to be written for when we were interrupted.
+ * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the secret
+ * of the token that it is declared for, of the one which that replaces, or of the one that it was about to be written for
+ * when we were interrupted.
  */
 async function holder(
   io: Io,
@@ -88,13 +90,14 @@ async function holder(
 ): Promise<string | undefined> {
   const recorded = owned?.detail?.['accessorId'];
   if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
-  const candidates = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
-  for (const candidate of candidates) {
-    const accessorId = candidate?.['accessorId'];
-    const connection = candidate?.['nomadRef'];
-    if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
-    const secret = await secretOf(io.nomad(connection), accessorId, signal);
-    if (secret !== undefined && content === fileContent(secret)) return accessorId;
+  const sources = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
+  for (const source of sources) {
+    for (const accessorId of [source?.['accessorId'], source?.['formerId']]) {
+      const connection = source?.['nomadRef'];
+      if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
+      const secret = await secretOf(io.nomad(connection), accessorId, signal);
+      if (secret !== undefined && content === fileContent(secret)) return accessorId;
+    }
   }
   return undefined;
 }
