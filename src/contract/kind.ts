@@ -143,6 +143,8 @@ export interface Kind<Spec = unknown> {
   readonly rules: readonly SpecRule[];
   readonly printerColumns: readonly PrinterColumn[];
   readonly example: string;
+  /** What `path` says in a plan's changes where it names no field of the spec literally, with what is meant. */
+  readonly planPaths?: Readonly<Record<string, string>>;
   readonly types: readonly ObjectType[];
   references(spec: Spec): readonly ConnectionReference[];
   /** Checks that need more than one field or are more than CEL can say: paths relative to the spec. Pure. */

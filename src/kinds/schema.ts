@@ -43,15 +43,26 @@ export const httpUrl = z
   .regex(/^https?:\/\/[^\s/]+(\/\S*)?$/, { error: 'must be a URL that begins with http:// or https://' });
 
 const GO_DURATION = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
+const SIGNED_GO_DURATION = /^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
 const UNIT_SECONDS = { ms: 0.001, s: 1, m: 60, h: 3600 } as const;
+/** A hundred years in seconds: Go's durations end at 292. */
+const LONGEST = 3_153_600_000;
+const isBounded = (text: string): boolean => Math.abs(seconds(text)) <= LONGEST;
 
 /** A length of time: a Go duration ("1h30m") or an integer of seconds. */
 export const duration = z
-  .union([z.int().min(0).max(3_153_600_000), z.string().max(32).regex(GO_DURATION)], {
-    error: 'must be a duration such as 30m or 1h30m, or an integer of seconds',
+  .union([z.int().min(0).max(LONGEST), z.string().max(32).regex(GO_DURATION).refine(isBounded)], {
+    error: 'must be a duration such as 30m or 1h30m, or an integer of seconds; at most a hundred years',
   })
   .meta({ duration: true });
 export type Duration = z.infer<typeof duration>;
+
+/** Vault's leeways, where a negative one means none at all. */
+export const signedDuration = z
+  .union([z.int().min(-LONGEST).max(LONGEST), z.string().max(32).regex(SIGNED_GO_DURATION).refine(isBounded)], {
+    error: 'must be a duration such as 30m or 1h30m, or an integer of seconds; -1 for none',
+  })
+  .meta({ duration: true });
 
 /** @returns seconds; Vault and Nomad count whole ones in what we set. */
 export function seconds(value: Duration): number {
@@ -60,7 +71,7 @@ export function seconds(value: Duration): number {
   for (const [, amount, , unit] of value.matchAll(/([0-9]+(\.[0-9]+)?)(ms|s|m|h)/g)) {
     total += Number(amount) * UNIT_SECONDS[unit as keyof typeof UNIT_SECONDS];
   }
-  return Math.round(total);
+  return value.startsWith('-') ? -Math.round(total) : Math.round(total);
 }
 
 /** One string, or a list of them: what Vault takes for its lists. */

@@ -33,7 +33,16 @@ export function referencePage(kind: AnyKind): string {
     ...rows,
     '',
     ...(rules.length > 0 ? ['Rules:', '', ...rules, ''] : []),
+    ...planPaths(kind),
   ].join('\n');
+}
+
+/** A plan's `path` is the dotted path of a field of the spec; here is what else it can be. */
+function planPaths({ planPaths: paths }: AnyKind): string[] {
+  if (paths === undefined) return [];
+  const rows = Object.entries(paths).map(([path, meaning]) => `| \`${path}\` | ${cell(meaning)} |`);
+  const head = 'The `path` of a change is the path of a field above. What else it can be, and what needs a word:';
+  return ['## Paths in plans', '', head, '', '| path | meaning |', '| --- | --- |', ...rows, ''];
 }
 
 export function referenceIndex(kinds: readonly AnyKind[]): string {

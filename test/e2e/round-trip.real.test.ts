@@ -1,4 +1,4 @@
-import { cpSync, rmSync } from 'node:fs';
+import { chmodSync, cpSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
@@ -219,6 +219,10 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     { field: role('expirationLeeway'), change: changeRole({ expiration_leeway: 30 }) },
     { field: role('notBeforeLeeway'), change: changeRole({ not_before_leeway: 30 }) },
     { field: role('maxAge'), change: changeRole({ max_age: 30 }) },
+    {
+      field: role('roleType'),
+      change: changeRole({ role_type: 'oidc', allowed_redirect_uris: ['http://127.0.0.1/x'] }),
+    },
     { field: role('oidcScopes'), change: changeRole({ oidc_scopes: ['x'] }) },
     { field: role('allowedRedirectUris'), change: changeRole({ allowed_redirect_uris: ['http://127.0.0.1/x'] }) },
     { field: role('verboseOidcLogging'), change: changeRole({ verbose_oidc_logging: true }) },
@@ -254,6 +258,119 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     expect(policy).toMatchObject({ Rules: 'namespace "default" {\n  policy = "read"\n}\n', JobACL: { JobID: 'web' } });
     expect(withoutNulls(await liveVault.data('auth/jwt-nomad/role/tasks'))).toEqual(withoutNulls(before[1]));
   }, 600_000);
+
+  it('a token that somebody gave other roles, or made immortal, is put right', async () => {
+    await liveNomad.request('PUT', '/v1/acl/policy/more', { Name: 'more', Rules: '' });
+    const links = [{ Name: 'more' }];
+    const roles = await Promise.all(
+      ['viewers', 'others'].map((Name) =>
+        liveNomad.request<{ ID: string; Name: string }>('PUT', '/v1/acl/role', { Name, Policies: links }),
+      ),
+    );
+    const spec = 'roles: [viewers]\nexpirationTtl: 1h\nwriteSecretTo: { file: { path: secrets/dashboard } }';
+    workspace.write('token.yaml', manifest('AclToken', 'dashboard', spec));
+    await workspace.apply();
+    const first = await token();
+    await changeToken({ Roles: [{ Name: 'others' }] })();
+    expect(pathsOf(await workspace.plan())).toEqual(['spec.roles']);
+    expect((await workspace.apply()).code).toBe(0);
+    expect(await token()).toMatchObject({ AccessorID: first['AccessorID'], Roles: [{ Name: 'viewers' }] });
+    await changeToken({ ExpirationTime: null })();
+    expect((await token())['ExpirationTime']).toBeNull();
+    const plan = await workspace.plan();
+    expect(plan.summary).toMatchObject({ replace: 1, update: 1, delete: 1 });
+    expect(pathsOf(plan)).toContain('spec.expirationTtl');
+    expect((await workspace.apply()).code).toBe(0);
+    const second = await token();
+    expect(second['AccessorID']).not.toBe(first['AccessorID']);
+    expect(second['ExpirationTime']).not.toBeNull();
+    expect(workspace.read('secrets/dashboard').trim()).toBe(second['SecretID']);
+    await nothingToDo();
+    expect((await workspace.destroy()).code).toBe(0);
+    for (const { body } of roles) await liveNomad.request('DELETE', `/v1/acl/role/${body.ID}`);
+    await liveNomad.request('DELETE', '/v1/acl/policy/more');
+  });
+
+  it('a secret file that somebody overwrote, or let others read, is put right', async () => {
+    declareAll();
+    await workspace.apply();
+    const path = join(workspace.manifests, 'secrets/dashboard');
+    const secret = workspace.read('secrets/dashboard');
+    for (const change of [
+      () => {
+        writeFileSync(path, 'mine');
+      },
+      () => {
+        chmodSync(path, 0o644);
+      },
+    ]) {
+      change();
+      const plan = await workspace.plan();
+      expect(pathsOf(plan)).toEqual(['spec.writeSecretTo.file']);
+      expect(JSON.stringify(plan)).not.toContain(secret.trim());
+      expect((await workspace.apply()).code).toBe(0);
+      expect([workspace.read('secrets/dashboard'), statSync(path).mode & 0o777]).toEqual([secret, 0o600]);
+    }
+    await nothingToDo();
+  });
+
+  it('a file of somebody else’s is neither overwritten nor deleted, whatever the adoption policy', async () => {
+    workspace.write('secrets/dashboard', 'precious');
+    const spec = 'policies: [one]\nadoptionPolicy: Always\nwriteSecretTo: { file: { path: secrets/dashboard } }';
+    workspace.write('token.yaml', manifest('AclToken', 'dashboard', spec));
+    const { code, steps } = await workspace.apply();
+    expect([code, steps.find((s) => s.object.startsWith('local'))?.reason]).toEqual([1, 'Conflict']);
+    expect(workspace.read('secrets/dashboard')).toBe('precious');
+    await workspace.destroy();
+    expect(workspace.read('secrets/dashboard')).toBe('precious');
+  });
+
+  it('a token that the inventory lost is taken and replaced where its TTL was changed meanwhile', async () => {
+    declareAll();
+    await workspace.apply();
+    const first = await token();
+    workspace.remove('.nomad-access.state.json');
+    workspace.write(
+      'token.yaml',
+      manifest(
+        'AclToken',
+        'dashboard',
+        'policies: [readonly]\nexpirationTtl: 2h\nwriteSecretTo: { file: { path: secrets/dashboard } }',
+      ),
+    );
+    const { code, steps } = await workspace.apply();
+    expect(code, JSON.stringify(steps)).toBe(0);
+    expect(steps.filter((s) => s.object.includes('acl-token')).map((s) => `${s.action} ${s.reason}`)).toEqual([
+      'noop Adopted',
+      'replace Immutable',
+    ]);
+    const secret = workspace.read('secrets/dashboard').trim();
+    expect(secret).not.toBe(first['SecretID']);
+    expect((await workspace.apply()).steps.filter((s) => s.action !== 'noop').map((s) => s.action)).toEqual(['delete']);
+    const remaining = (await liveNomad.tokens()).filter((t) => t.Name.startsWith('dashboard'));
+    expect(remaining).toHaveLength(1);
+    const second = await token();
+    expect(second['AccessorID']).not.toBe(first['AccessorID']);
+    expect(second['SecretID']).toBe(secret);
+    await nothingToDo();
+  });
+
+  it('a client token as operator is refused: to it, all policies but its own would look deleted', async () => {
+    declareAll();
+    await workspace.apply();
+    const whole = { Name: 'weak', Type: 'client', Policies: ['readonly'] };
+    const weak = (await liveNomad.request<{ AccessorID: string; SecretID: string }>('POST', '/v1/acl/token', whole))
+      .body;
+    workspace.retarget({ nomad: { address: nomad.address, token: weak.SecretID }, vault });
+    workspace.remove('policy.yaml');
+    const { code, steps } = await workspace.apply();
+    const policy = steps.find((s) => s.object === 'default/acl-policy/readonly');
+    expect([code, policy?.action, policy?.reason]).toEqual([1, 'refuse', 'Denied']);
+    expect(policy?.message).toContain('give a management token');
+    workspace.retarget({ nomad, vault });
+    await liveNomad.request('DELETE', `/v1/acl/token/${weak.AccessorID}`);
+    expect((await workspace.apply()).summary).toMatchObject({ delete: 1 });
+  });
 
   it('a changed token keeps its expiration', async () => {
     declareAll();
@@ -354,21 +471,6 @@ describe.skipIf(!requireServers('nomad', 'vault'))('from manifests to the server
     expect([await liveNomad.everything(), await liveVault.everything()]).not.toEqual(before);
     expect((await workspace.destroy()).code).toBe(0);
     expect([await liveNomad.everything(), await liveVault.everything()]).toEqual(before);
-  });
-
-  it('an expired token says so, and nothing is made in its place', async () => {
-    // Nomad's shortest life is a minute: the clock of the command is moved instead.
-    declareAll();
-    await workspace.apply();
-    const state = join(workspace.manifests, '.nomad-access.state.json');
-    const fs = await import('node:fs');
-    fs.writeFileSync(state, fs.readFileSync(state, 'utf8').replace(/"expiresAt":\d+/, '"expiresAt":1000'));
-    const whole = await token();
-    await liveNomad.request('DELETE', `/v1/acl/token/${String(whole['AccessorID'])}`);
-    const plan = await workspace.plan();
-    expect(plan.steps.find((s) => s.object.includes('acl-token'))).toMatchObject({ action: 'noop', reason: 'Expired' });
-    await workspace.apply();
-    expect(await liveNomad.tokens()).toHaveLength(1);
   });
 });
 

@@ -163,7 +163,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
 
     const plan = await workspace.plan();
     expect(plan.steps.filter((s) => s.action === 'update').map((s) => s.changes.map((c) => c.path))).toEqual([
-      ['spec.syncKeys.keys'],
+      ['spec.syncKeys'],
     ]);
     expect((await workspace.apply()).code).toBe(0);
     for (const jwt of [old, fresh]) expect((await liveVault.login('synced', 'synced', jwt)).status).toBe(200);

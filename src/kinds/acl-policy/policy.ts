@@ -4,6 +4,7 @@ import type { Io, NomadApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { settled, stringIn, type Fields } from '../../plan/value.ts';
+import { requireManagement } from '../operator-token.ts';
 
 /** How the fields of a policy are compared. */
 export const policyFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -45,10 +46,13 @@ export const aclPolicyObject: ObjectType = {
   after: [],
   rules: policyFieldRules,
 
-  /** One list; a policy's rules are fetched only where its hash is neither the declared one's nor the one read before. */
+  /** One list, and one look at who we are; a policy's rules are fetched only where its hash is neither the declared one's nor the one read before. */
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
-    const { items, index } = await api.list<PolicyStub>(LIST, {}, signal);
+    const [{ items, index }] = await Promise.all([
+      api.list<PolicyStub>(LIST, {}, signal),
+      requireManagement(api, signal),
+    ]);
     const wanted = wantedFields(request);
     const lives = items
       .filter((stub) => wanted.has(stub.Name))

@@ -1,13 +1,21 @@
 import { isAbsolute, join } from 'node:path';
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { isUnreadable, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../../plan/step.ts';
-import { Deferred, stringIn, type Fields } from '../../plan/value.ts';
+import {
+  isUnreadable,
+  keyText,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type Unreadable,
+} from '../../plan/step.ts';
+import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markedName, markerOf, ownerId } from './marker.ts';
 import { matchToken, type Match } from './match.ts';
-import { contentOf, SECRET_FILE_MODE, secretFileObject, secretFileRules } from './secret-file.ts';
+import { holderOf, secretFileFields, secretFileObject, secretFileRules } from './secret-file.ts';
 import { aclTokenRules, aclTokenSpec, type AclTokenSpec } from './schema.ts';
 import { aclTokenObject, tokenFieldRules } from './token.ts';
 
@@ -36,6 +44,10 @@ spec:
     file:
       path: secrets/dashboard.token
 `,
+  planPaths: {
+    'spec.writeSecretTo.file': 'Whose SecretID the file holds, and its mode; never the SecretID.',
+    'spec.name': 'The name on Nomad with its marker.',
+  },
   types: [aclTokenObject, secretFileObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
   check: (resource) =>
@@ -44,7 +56,7 @@ spec:
       : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }],
   objects,
   status: (resource, steps) => {
-    const live = steps.find((s) => s.key.type === aclTokenObject.name)?.live;
+    const live = steps.findLast((s) => s.desired !== undefined && s.key.type === aclTokenObject.name)?.live;
     const expiresAt = live?.facts?.['expiresAt'];
     return {
       ...(live?.id !== undefined && { accessorId: live.id, name: live.fields['name'] }),
@@ -59,9 +71,12 @@ function liveName(resource: Token): string {
 }
 
 function objects(resource: Token, context: PlanContext): Desired[] {
-  const token = resource.spec.accessorId === undefined ? ownToken(resource, context) : namedToken(resource, context);
+  const { token, taken } =
+    resource.spec.accessorId === undefined
+      ? ownToken(resource, context)
+      : { token: namedToken(resource, context), taken: [] };
   const file = secretFile(resource, context, token);
-  return file === undefined ? [token] : [token, file];
+  return [token, ...taken, ...(file === undefined ? [] : [file])];
 }
 
 function base(resource: Token): Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'> {
@@ -93,6 +108,10 @@ function policiesOf(spec: AclTokenSpec): ObjectKey[] {
 function namedToken(resource: Token, context: PlanContext): Desired {
   const { spec } = resource;
   const key = { connection: spec.nomadRef, type: aclTokenObject.name, name: spec.accessorId ?? '' };
+  const live = context.live(key);
+  const owned = context.ownedBy(resource).filter((o) => o.key.type === key.type);
+  const remembered = owned.find((o) => o.key.name === key.name)?.detail;
+  const ends = isUnreadable(live) ? undefined : (live?.facts ?? remembered)?.['expiresAt'];
   return {
     ...base(resource),
     key,
@@ -102,14 +121,16 @@ function namedToken(resource: Token, context: PlanContext): Desired {
       global: { compare: 'exact', onChange: 'refuse' },
       expirationTtl: { compare: 'exact', onChange: 'refuse' },
     },
-    live: context.live(key),
+    live,
     dependsOn: policiesOf(spec),
     mustExist: true,
+    ...(typeof ends === 'number' && { dueAt: ends, ...expired(ends, context.now, owned, 'delete the resource') }),
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
   };
 }
 
-function ownToken(resource: Token, context: PlanContext): Desired {
+/** The token that stands for the resource, and those that did before the inventory was lost: ours, to be deleted next. */
+function ownToken(resource: Token, context: PlanContext): { token: Desired; taken: Desired[] } {
   const { spec } = resource;
   const owner = ownerId(context.owner, idOf(resource));
   const wanted = wantedFields(spec);
@@ -124,17 +145,31 @@ function ownToken(resource: Token, context: PlanContext): Desired {
     const marker = markerOf(made.name);
     return marker !== undefined && made.name === markedName(liveName(resource), marker);
   };
-  return {
+  const taken = match.taken.map((live) => takenToken(resource, live));
+  const token = {
     ...base(resource),
     key,
     fields: { ...wanted, name: match.name },
     rules: tokenFieldRules,
     live: context.failure(key.connection, key.type) ?? ('live' in match ? match.live : undefined),
-    dependsOn: policiesOf(spec),
-    ...(match.is === 'replaced' && { replaces: match.old }),
+    dependsOn: [...policiesOf(spec), ...taken.map((t) => t.key)],
+    ...(match.is === 'replaced' && { replaces: { key: { ...key, name: match.old.name }, live: match.old.live } }),
     ...verdict(match, wanted, owned, context.now),
     ...dueAt(match, wanted, owned),
     ...renamed(resource, context, key, 'spec.name', sameName),
+  };
+  return { token, taken };
+}
+
+/** Declared as it is, so that it is adopted; once the inventory has it, nothing declares it and it is deleted. */
+function takenToken(resource: Token, live: Live): Desired {
+  return {
+    ...base(resource),
+    key: { connection: resource.spec.nomadRef, type: aclTokenObject.name, name: stringIn(live.fields, 'name') },
+    fields: live.fields,
+    rules: tokenFieldRules,
+    live,
+    dependsOn: [],
   };
 }
 
@@ -151,9 +186,19 @@ function verdict(
       'does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
     return { verdict: { action: 'refuse', reason: 'Conflict', message } };
   }
-  const ended = expiry(match, wanted, owned);
-  if (ended === undefined || ended > now) return {};
-  const message = `expired at ${new Date(ended).toISOString()}; an expired token is not made again: change expirationTtl, or delete the resource`;
+  const ends = expiry(match, wanted, owned);
+  return ends === undefined ? {} : expired(ends, now, owned, 'change expirationTtl, or delete the resource');
+}
+
+/** @param advice what the user can do. */
+function expired(
+  ends: number,
+  now: number,
+  owned: readonly Owned[],
+  advice: string,
+): Pick<Desired, 'verdict' | 'keeps'> {
+  if (ends > now) return {};
+  const message = `expired at ${new Date(ends).toISOString()}; an expired token is not made again: ${advice}`;
   return { verdict: { action: 'noop', reason: 'Expired', message }, keeps: owned.map((o) => o.key) };
 }
 
@@ -182,20 +227,46 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const name = context.pathName(isAbsolute(declared) ? declared : join(resource.folder, declared));
   const key = { connection: 'local', type: secretFileObject.name, name };
   const accessorId = readable(token.live)?.id;
+  const live = context.live(key);
+  const found = readable(live);
+  const isOurs = context.ownedBy(resource).some((o) => o.state === 'owned' && keyText(o.key) === keyText(key));
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
     ...base(resource),
     key,
-    fields: {
-      'writeSecretTo.file.content':
-        accessorId === undefined ? new Deferred('SecretID of the new token') : contentOf(accessorId),
-      'writeSecretTo.file.mode': SECRET_FILE_MODE,
-    },
+    fields: secretFileFields(accessorId),
     rules: secretFileRules,
-    live: context.live(key),
+    live,
     dependsOn: [token.key],
-    detail: { nomadRef: resource.spec.nomadRef, accessorId: accessorId ?? null },
+    detail: {
+      nomadRef: resource.spec.nomadRef,
+      accessorId: accessorId ?? null,
+      ...(token.replaces && { formerId: token.replaces.live.id ?? null }),
+    },
+    ...(found && !isOurs && unownedFile(resource, name, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
+  };
+}
+
+/**
+ * A file that the inventory does not know. Whatever the adoption policy says, no sink overwrites, or later deletes, what
+ * it did not write; but a secret of a former token of ours is nobody else's.
+ */
+function unownedFile(
+  resource: Token,
+  name: string,
+  holder: string | undefined,
+  accessorId: string | undefined,
+): Pick<Desired, 'adoptionPolicy' | 'verdict'> | undefined {
+  const { adoptionPolicy } = resource.spec;
+  if (holder !== undefined) {
+    const isFormer = holder !== accessorId && adoptionPolicy !== 'Never';
+    return { adoptionPolicy: isFormer ? 'Always' : adoptionPolicy };
+  }
+  const message = `${name} exists already and does not hold this token's secret: no adoptionPolicy overwrites it; move it away, or name another path`;
+  return {
+    adoptionPolicy: adoptionPolicy === 'Always' ? 'IfIdentical' : adoptionPolicy,
+    verdict: { action: 'refuse', reason: 'Conflict', message },
   };
 }
 

@@ -1,25 +1,25 @@
 import { fingerprint } from '../../plan/diff.ts';
-import type { Live, ObjectKey, Owned } from '../../plan/step.ts';
+import type { Live, Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { markedName, markerOf } from './marker.ts';
 import { tokenFieldRules } from './token.ts';
 
-/** Which live token stands for a resource now, and under which marked name it stands or shall stand. */
-export type Match =
-  | { readonly is: 'current'; readonly name: string; readonly live: Live }
-  | { readonly is: 'replaced'; readonly name: string; readonly old: { key: ObjectKey; live: Live } }
-  | { readonly is: 'absent'; readonly name: string }
-  | { readonly is: 'conflict'; readonly name: string; readonly live: Live };
+/**
+ * Which live token stands for a resource now, and under which marked name it stands or shall stand. `taken` are tokens of
+ * the resource that the inventory does not know and that another one stands for from now on.
+ */
+export type Match = { readonly name: string; readonly taken: readonly Live[] } & (
+  | { readonly is: 'current'; readonly live: Live }
+  | { readonly is: 'replaced'; readonly old: { readonly name: string; readonly live: Live } }
+  | { readonly is: 'absent' }
+  | { readonly is: 'conflict'; readonly live: Live }
+);
 
 interface Candidate {
   readonly live: Live;
   readonly sequence: number;
-}
-
-/** The token that stands for the resource until something takes its place. */
-interface Standing extends Candidate {
-  /** Its key in the inventory. */
-  readonly key: ObjectKey | undefined;
+  /** The name that it was given; somebody may have renamed it since. */
+  readonly name: string;
 }
 
 /**
@@ -42,24 +42,25 @@ export function matchToken(
   const current = recorded?.owned.id === undefined ? undefined : tokenOf(recorded.owned.id);
   const strangers = unrecorded(marked, owned);
   const highest = Math.max(0, recorded?.sequence ?? 0, ...strangers.map((c) => c.sequence));
-  const isOurs = (c: Candidate): boolean => intended(c, owned) !== undefined || equals(c.live, wanted);
-  const ours = strangers.find(isOurs);
+  const ours = strangers.filter((c) => isIntended(c, owned) || equals(c.live, wanted));
+  const takenBelow = (sequence: number): Live[] =>
+    ours.filter((c) => c.sequence < sequence && !isIntended(c, owned)).map((c) => c.live);
 
-  const standing: Standing | undefined =
+  const standing =
     recorded !== undefined && current !== undefined
-      ? { live: current, sequence: recorded.sequence, key: recorded.owned.key }
-      : ours && { ...ours, key: intended(ours, owned)?.key };
+      ? { live: current, sequence: recorded.sequence, name: recorded.owned.key.name }
+      : ours[0];
   if (standing !== undefined) {
-    const successor = strangers.find((c) => c.sequence > standing.sequence && isOurs(c));
+    const successor = ours.find((c) => c.sequence > standing.sequence);
     const fit = [standing, successor].find((c) => c !== undefined && !needsReplacement(c.live, wanted));
-    if (fit !== undefined) return { is: 'current', name: nameOf(fit.sequence), live: fit.live };
-    if (standing.key !== undefined) {
-      return { is: 'replaced', name: nameOf(highest + 1), old: { key: standing.key, live: standing.live } };
-    }
+    const sequence = fit?.sequence ?? highest + 1;
+    const rest = { name: nameOf(sequence), taken: takenBelow(sequence) };
+    return fit === undefined ? { is: 'replaced', old: standing, ...rest } : { is: 'current', live: fit.live, ...rest };
   }
   const stranger = strangers[0];
-  if (stranger !== undefined) return { is: 'conflict', name: nameOf(stranger.sequence), live: stranger.live };
-  return { is: 'absent', name: nameOf(recorded?.sequence ?? 1) };
+  if (stranger !== undefined)
+    return { is: 'conflict', name: nameOf(stranger.sequence), live: stranger.live, taken: [] };
+  return { is: 'absent', name: nameOf(recorded?.sequence ?? 1), taken: [] };
 }
 
 function latest(owned: readonly Owned[]): { owned: Owned; sequence: number } | undefined {
@@ -74,13 +75,14 @@ function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Candidate
   const known = new Set(owned.map((o) => o.id));
   return marked
     .filter((live) => !known.has(live.id))
-    .map((live) => ({ live, sequence: markerOf(stringIn(live.fields, 'name'))?.sequence ?? 0 }))
+    .map((live) => ({ live, name: stringIn(live.fields, 'name') }))
+    .map((c) => ({ ...c, sequence: markerOf(c.name)?.sequence ?? 0 }))
     .sort((a, b) => b.sequence - a.sequence);
 }
 
-/** The inventory's entry for a token that a create of ours was about to make when we were interrupted. */
-function intended(candidate: Candidate, owned: readonly Owned[]): Owned | undefined {
-  return owned.find(
+/** Whether a create of ours was about to make it when we were interrupted. */
+function isIntended(candidate: Candidate, owned: readonly Owned[]): boolean {
+  return owned.some(
     (o) =>
       o.intent !== undefined &&
       o.key.name === candidate.live.fields['name'] &&
@@ -88,9 +90,10 @@ function intended(candidate: Candidate, owned: readonly Owned[]): Owned | undefi
   );
 }
 
+/** Others can imitate a marker: a token is only taken if it may do just what is declared. How long it lives is no matter. */
 function equals(live: Live, wanted: Fields): boolean {
-  const name = live.fields['name'] ?? '';
-  return fingerprint(live.fields, tokenFieldRules) === fingerprint({ ...wanted, name }, tokenFieldRules);
+  const { name: _name, expirationTtl: _ttl, ...rights } = tokenFieldRules;
+  return fingerprint(live.fields, rights) === fingerprint(wanted, rights);
 }
 
 function needsReplacement(live: Live, wanted: Fields): boolean {

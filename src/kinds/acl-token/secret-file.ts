@@ -4,20 +4,32 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
-import { stringIn, type Fields } from '../../plan/value.ts';
+import { Deferred, stringIn, type DesiredFields } from '../../plan/value.ts';
 import { secretOf } from './token.ts';
 
-/** The content is never a field: what is compared is whose SecretID the file holds. */
-export const secretFileRules: Readonly<Record<string, FieldRule>> = {
-  'writeSecretTo.file.content': { compare: 'exact' },
-  'writeSecretTo.file.mode': { compare: 'exact' },
-};
+/** The path of the file in the spec: all of the file is one field. */
+const FILE = 'writeSecretTo.file';
 
-export const SECRET_FILE_MODE = '0600';
-const OTHER_CONTENT = 'other content';
+/** The content is never a field: what is compared is whose SecretID the file holds, and the mode. */
+export const secretFileRules: Readonly<Record<string, FieldRule>> = { [FILE]: { compare: 'exact' } };
 
-export function contentOf(accessorId: string): string {
-  return `SecretID of ${accessorId}`;
+const MODE = 0o600;
+
+/** @param accessorId undefined while the token does not exist yet. */
+export function secretFileFields(accessorId: string | undefined): DesiredFields {
+  return {
+    [FILE]: accessorId === undefined ? new Deferred(described('the new token', MODE)) : described(accessorId, MODE),
+  };
+}
+
+function described(token: string | undefined, mode: number): string {
+  return `${token === undefined ? 'other content' : `SecretID of ${token}`}, mode ${mode.toString(8).padStart(4, '0')}`;
+}
+
+/** @returns the accessor ID of the token of ours whose secret the file holds; undefined where it holds anything else. */
+export function holderOf(live: Live): string | undefined {
+  const accessorId = live.facts?.['accessorId'];
+  return typeof accessorId === 'string' ? accessorId : undefined;
 }
 
 /** A file that holds a token's SecretID. Its key's name is the path, relative to the inventory's folder. */
@@ -65,8 +77,9 @@ async function readFile(
 }
 
 /**
- * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the
- * secret of the token that it is declared for, or that it was about to be written for when we were interrupted.
+ * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the secret
+ * of the token that it is declared for, of the one which that replaces, or of the one that it was about to be written for
+ * when we were interrupted.
  */
 async function holder(
   io: Io,
@@ -77,13 +90,14 @@ async function holder(
 ): Promise<string | undefined> {
   const recorded = owned?.detail?.['accessorId'];
   if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
-  const candidates = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
-  for (const candidate of candidates) {
-    const accessorId = candidate?.['accessorId'];
-    const connection = candidate?.['nomadRef'];
-    if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
-    const secret = await secretOf(io.nomad(connection), accessorId, signal);
-    if (secret !== undefined && content === fileContent(secret)) return accessorId;
+  const sources = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
+  for (const source of sources) {
+    for (const accessorId of [source?.['accessorId'], source?.['formerId']]) {
+      const connection = source?.['nomadRef'];
+      if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
+      const secret = await secretOf(io.nomad(connection), accessorId, signal);
+      if (secret !== undefined && content === fileContent(secret)) return accessorId;
+    }
   }
   return undefined;
 }
@@ -101,16 +115,15 @@ async function write(io: Io, desired: SettledDesired): Promise<Live> {
     );
   }
   await io.files.write(desired.key.name, fileContent(secret));
-  return live(0o600, accessorId, digest(accessorId, fileContent(secret)));
+  return live(MODE, accessorId, digest(accessorId, fileContent(secret)));
 }
 
 function live(mode: number, accessorId: string | undefined, contentDigest: string | undefined): Live {
-  const fields: Fields = {
-    'writeSecretTo.file.content': accessorId === undefined ? OTHER_CONTENT : contentOf(accessorId),
-    'writeSecretTo.file.mode': mode.toString(8).padStart(4, '0'),
+  return {
+    ...(accessorId !== undefined && { id: accessorId }),
+    fields: { [FILE]: described(accessorId, mode) },
+    facts: { accessorId: accessorId ?? null, digest: contentDigest ?? null },
   };
-  const facts = { accessorId: accessorId ?? null, digest: contentDigest ?? null };
-  return { ...(accessorId !== undefined && { id: accessorId }), fields, facts };
 }
 
 function fileContent(secretId: string): string {

@@ -4,6 +4,7 @@ import type { NomadApi } from '../../contract/target.ts';
 import { fingerprint, type FieldRule } from '../../plan/diff.ts';
 import { isUnreadable, type Live, type Owned, type Unreadable } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
+import { operatorToken } from '../operator-token.ts';
 import { markerOf } from './marker.ts';
 
 /** How the fields of a token are compared. */
@@ -53,12 +54,12 @@ export const aclTokenObject: ObjectType = {
     const api = io.nomad(request.connection);
     const [{ items, index }, self] = await Promise.all([
       api.list<TokenStub>(LIST, {}, signal),
-      api.get<{ AccessorID: string }>('/v1/acl/token/self', {}, signal),
+      operatorToken(api, signal),
     ]);
     const named = new Set([...request.desired.map((d) => d.key.name), ...request.owned.map((o) => o.id)]);
     const ours = items.filter((stub) => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined);
     const roles = await roleNames(api, ours, signal);
-    const own = self?.body.AccessorID;
+    const own = self?.AccessorID;
     const lives = ours.map((stub): [string, Live] => [
       stub.AccessorID,
       { ...liveToken(stub, roles), ...protection(stub, own) },

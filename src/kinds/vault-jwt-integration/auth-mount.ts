@@ -4,10 +4,15 @@ import type { VaultApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live, ObjectKey } from '../../plan/step.ts';
 
-/** A mount's type can't be changed, and disabling it would revoke the tokens of every running task. */
+/** What a path carries can't be changed in place, and disabling it would revoke the tokens of every running task. */
 export const authMountRules: Readonly<Record<string, FieldRule>> = {
-  'mount.type': { compare: 'exact', onChange: 'refuse' },
+  path: { compare: 'exact', onChange: 'refuse' },
 };
+
+/** What stands at a mount's path, in the words of the plan. */
+export function mountOf(type: string): string {
+  return `auth mount of type ${type}`;
+}
 
 interface Mount {
   readonly type: string;
@@ -98,7 +103,7 @@ async function liveMount(
 ): Promise<Live> {
   const roles = mount.type === 'jwt' ? await api.list(`auth/${path}/role`, signal) : [];
   const leases = doomed ? await countLeases(api, path, signal) : null;
-  return { id: mount.accessor, fields: { 'mount.type': mount.type }, facts: { roles, leases } };
+  return { id: mount.accessor, fields: { path: mountOf(mount.type) }, facts: { roles, leases } };
 }
 
 /** Only for the line that announces a deletion; without the right to see leases it says no number. */

@@ -1,16 +1,18 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { isUnreadable, type Desired, type ObjectKey } from '../../plan/step.ts';
+import { isUnreadable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
 import { Deferred, KNOWN_AFTER_APPLY, type DesiredFields, type Fields, type Value } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { many, seconds } from '../schema.ts';
 import { agentConfig } from './agent-config.ts';
-import { authMountObject, authMountRules, roleKey } from './auth-mount.ts';
+import { authMountObject, authMountRules, mountOf, roleKey } from './auth-mount.ts';
 import { JWKS_PATH, jwksKey, jwksObject, keysToKeep, seenKeys, type SeenKey } from './jwks.ts';
-import { jwtConfigObject, jwtConfigRules } from './jwt-config.ts';
+import { jwksPair } from './jwks-pair.ts';
+import { jwtConfigObject, jwtConfigRules, SYNCED_KEYS } from './jwt-config.ts';
 import { fieldsOfRole, jwtRoleObject, jwtRoleRules } from './jwt-role.ts';
 import { vaultPolicyObject, vaultPolicyRules } from './policy.ts';
 import { policiesOf, rolesOf } from './roles.ts';
+import { changedByVault } from './vault-values.ts';
 import { vaultJwtIntegrationRules, vaultJwtIntegrationSpec, type VaultJwtIntegrationSpec } from './schema.ts';
 
 type Integration = Resource<VaultJwtIntegrationSpec>;
@@ -36,22 +38,20 @@ metadata:
   name: workloads
 spec: {}
 `,
+  planPaths: {
+    'spec.path': 'What stands at the path. Another type of auth mount there is refused.',
+    'spec.syncKeys': 'The public keys that Vault has, and those that it shall have, as PEM.',
+    'spec.roles.NAME.FIELD': 'A field of the role of that name, the default one included.',
+    'spec.policies.NAME.rules': 'The rules of the policy of that name, the default one included.',
+    'spec.oidc.FIELD':
+      'Of the mount’s configuration what only OIDC logins need (clientId, responseMode, responseTypes, providerConfig) and unsupportedCriticalCertExtensions: no field of the spec, and always empty. What somebody sets there by hand is taken away.',
+  },
   types: [jwksObject, authMountObject, jwtConfigObject, vaultPolicyObject, jwtRoleObject],
   references: (spec) => [
     { kind: 'VaultServer', name: spec.vaultRef, path: 'spec.vaultRef' },
     { kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' },
   ],
-  check: (resource) => {
-    const { defaultRole, roles } = resource.spec;
-    const known = rolesOf(resource.spec).map((role) => role.name);
-    if (defaultRole === undefined || known.includes(defaultRole)) return [];
-    return [
-      {
-        path: 'spec.defaultRole',
-        message: `names no role of ${roles ? 'spec.roles' : 'the integration'} (${known.join(', ')})`,
-      },
-    ];
-  },
+  check: ({ spec }) => [...unknownDefaultRole(spec), ...changedByVault(spec)],
   objects,
   observes: ({ spec }) => (spec.syncKeys === undefined ? [] : [jwksKey(spec.nomadRef)]),
   status: ({ spec }, steps, context) => {
@@ -65,6 +65,13 @@ spec: {}
     };
   },
 };
+
+function unknownDefaultRole(spec: VaultJwtIntegrationSpec): { path: string; message: string }[] {
+  const known = rolesOf(spec).map((role) => role.name);
+  if (spec.defaultRole === undefined || known.includes(spec.defaultRole)) return [];
+  const where = spec.roles ? 'spec.roles' : 'the integration';
+  return [{ path: 'spec.defaultRole', message: `names no role of ${where} (${known.join(', ')})` }];
+}
 
 function objects(resource: Integration, context: PlanContext): Desired[] {
   const { spec } = resource;
@@ -115,7 +122,7 @@ function object(
 
 function authMount(resource: Integration, context: PlanContext): Desired {
   const key = { connection: resource.spec.vaultRef, type: authMountObject.name, name: resource.spec.path };
-  const mount = object(resource, context, key, { 'mount.type': 'jwt' }, authMountRules, []);
+  const mount = object(resource, context, key, { path: mountOf('jwt') }, authMountRules, []);
   return { ...mount, ...renamed(resource, context, key, 'spec.path', (made) => made.name === key.name) };
 }
 
@@ -125,7 +132,7 @@ function jwtConfig(resource: Integration, context: PlanContext, mount: ObjectKey
   const keys = syncedKeys(resource, context, key);
   const fields: Fields = {
     ...keySource(spec, context),
-    ...(Array.isArray(keys) && { 'syncKeys.keys': keys.map((k) => k.pem) }),
+    [SYNCED_KEYS]: Array.isArray(keys) ? keys.map((k) => k.pem) : [],
     jwksCaPem: spec.jwksCaPem ?? '',
     oidcDiscoveryUrl: spec.oidcDiscoveryUrl ?? '',
     oidcDiscoveryCaPem: spec.oidcDiscoveryCaPem ?? '',
@@ -147,16 +154,21 @@ function jwtConfig(resource: Integration, context: PlanContext, mount: ObjectKey
 }
 
 /** What Nomad's logins never need. */
-const EMPTY = { 'oidc.clientId': '', 'oidc.responseMode': '', 'oidc.responseTypes': [], 'oidc.providerConfig': {} };
+const EMPTY = {
+  'oidc.clientId': '',
+  'oidc.responseMode': '',
+  'oidc.responseTypes': [],
+  'oidc.providerConfig': {},
+  'oidc.unsupportedCriticalCertExtensions': [],
+};
 
 function keySource(spec: VaultJwtIntegrationSpec, context: PlanContext): Fields {
-  const pairs = (spec.jwksPairs ?? []).map((p) => ({ jwks_url: p.jwksUrl, jwks_ca_pem: p.jwksCaPem ?? '' }));
+  const pairs = (spec.jwksPairs ?? []).map((pair) => jwksPair(pair.jwksUrl, pair.jwksCaPem ?? ''));
   const fromConnection = `${(context.nomadAddress(spec.nomadRef) ?? '').replace(/\/$/, '')}${JWKS_PATH}`;
   const elsewhere = spec.jwksPairs ?? spec.oidcDiscoveryUrl ?? spec.syncKeys;
   return {
     jwksPairs: pairs,
     jwksUrl: spec.jwksUrl ?? (elsewhere === undefined ? fromConnection : ''),
-    'syncKeys.keys': [],
   };
 }
 
@@ -172,8 +184,18 @@ function syncedKeys(
   if (observed === undefined) return { error: `the JWKS of NomadCluster ${nomadRef} was not read` };
   if (isUnreadable(observed)) return { error: `Nomad's JWKS can't be read: ${observed.error}` };
   const remembered = context.ownedBy(resource).find((o) => o.key.type === key.type)?.detail?.['keys'];
+  const seen = remembered === undefined ? keysOf(context.live(key)) : seenKeys(remembered);
   const published = (observed.fields['keys'] as readonly Value[]).map(String);
-  return keysToKeep(published, seenKeys(remembered), keepForMs(resource.spec), context.now);
+  return keysToKeep(published, seen, keepForMs(resource.spec), context.now);
+}
+
+/**
+ * The keys that the live configuration has, for when nothing is remembered: the inventory was lost, or the mount is
+ * another's. Tokens signed by them may still be alive, so that those which Nomad no longer publishes are gone from now on.
+ */
+function keysOf(config: Live | Unreadable | undefined): SeenKey[] {
+  const keys = isUnreadable(config) ? undefined : config?.fields[SYNCED_KEYS];
+  return Array.isArray(keys) ? keys.map((pem) => ({ pem: String(pem).trim(), goneSince: null })) : [];
 }
 
 function keepForMs({ syncKeys }: VaultJwtIntegrationSpec): number {

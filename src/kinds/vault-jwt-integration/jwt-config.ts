@@ -3,14 +3,18 @@ import type { Io } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import type { Value } from '../../plan/value.ts';
 import { readEach } from './read-each.ts';
-import { exact, fromVault, map, rulesOf, set, string, text, toVault, withoutEmpty } from './mapping.ts';
+import { jwksPairFromVault, jwksPairToVault } from './jwks-pair.ts';
+import { fromVault, map, rulesOf, set, string, text, toVault, withoutEmpty } from './mapping.ts';
+
+/** The field that holds the keys which `syncKeys` keeps in step, as PEM. */
+export const SYNCED_KEYS = 'syncKeys';
 
 /** Every field of the mount's configuration, those that Nomad never needs included: their drift is drift too. */
 const configFields = {
   jwksUrl: string('jwks_url'),
   jwksCaPem: text('jwks_ca_pem'),
-  jwksPairs: exact('jwks_pairs', []),
-  'syncKeys.keys': set('jwt_validation_pubkeys'),
+  jwksPairs: { ...set('jwks_pairs'), decode: each(jwksPairFromVault), encode: each(jwksPairToVault) },
+  [SYNCED_KEYS]: set('jwt_validation_pubkeys'),
   oidcDiscoveryUrl: string('oidc_discovery_url'),
   oidcDiscoveryCaPem: text('oidc_discovery_ca_pem'),
   supportedAlgs: set('jwt_supported_algs'),
@@ -20,6 +24,7 @@ const configFields = {
   'oidc.responseMode': string('oidc_response_mode'),
   'oidc.responseTypes': set('oidc_response_types'),
   'oidc.providerConfig': map('provider_config'),
+  'oidc.unsupportedCriticalCertExtensions': set('unsupported_critical_cert_extensions'),
 };
 export const jwtConfigRules = rulesOf(configFields);
 
@@ -43,6 +48,10 @@ export const jwtConfigObject: ObjectType = {
 
   partOf: ({ connection, name }) => ({ connection, type: 'auth-mount', name }),
 };
+
+function each(convert: (item: Value) => Value): (value: Value) => Value {
+  return (value) => (Array.isArray(value) ? (value as readonly Value[]).map(convert) : []);
+}
 
 /** A write of the configuration replaces all of it, so what is empty is left out: Vault refuses some empty fields. */
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {

@@ -1,8 +1,9 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
-import type { Fields, Value } from '../../plan/value.ts';
+import { canonical, type Fields, type Value } from '../../plan/value.ts';
 import { many, seconds, type Duration } from '../schema.ts';
+import { canonicalCidr } from './cidr.ts';
 import {
   boolean,
   fromVault,
@@ -23,7 +24,7 @@ const roleFields = {
   roleType: string('role_type'),
   boundAudiences: set('bound_audiences'),
   boundSubject: string('bound_subject'),
-  boundClaims: map('bound_claims'),
+  boundClaims: { ...map('bound_claims'), decode: claimsOf },
   boundClaimsType: string('bound_claims_type'),
   userClaim: string('user_claim'),
   userClaimJsonPointer: boolean('user_claim_json_pointer'),
@@ -44,7 +45,7 @@ const roleFields = {
   tokenNoDefaultPolicy: boolean('token_no_default_policy'),
   tokenNumUses: integer('token_num_uses'),
   tokenType: string('token_type'),
-  tokenBoundCidrs: set('token_bound_cidrs'),
+  tokenBoundCidrs: { ...set('token_bound_cidrs'), decode: cidrsOf },
 } satisfies Mappings & { [field in keyof Omit<RoleSpec, 'name'>]: unknown };
 export const jwtRoleRules = rulesOf(roleFields);
 
@@ -58,7 +59,14 @@ const DURATIONS = [
   'tokenExplicitMaxTtl',
   'tokenPeriod',
 ] as const;
-const LISTS = ['boundAudiences', 'oidcScopes', 'allowedRedirectUris', 'tokenPolicies', 'tokenBoundCidrs'] as const;
+/** The fields that Vault keeps as lists of texts. */
+export const LISTS = [
+  'boundAudiences',
+  'oidcScopes',
+  'allowedRedirectUris',
+  'tokenPolicies',
+  'tokenBoundCidrs',
+] as const;
 
 /** The fields of a role in the form in which Vault answers them: seconds, and lists. */
 export function fieldsOfRole(role: RoleSpec): Fields {
@@ -66,16 +74,26 @@ export function fieldsOfRole(role: RoleSpec): Fields {
   const fields: Record<string, Value> = { ...(rest as Fields) };
   for (const field of DURATIONS) fields[field] = seconds(role[field] ?? (0 satisfies Duration));
   for (const field of LISTS) fields[field] = many(role[field]);
-  fields['boundClaims'] = Object.fromEntries(
-    Object.entries(role.boundClaims).map(([claim, v]) => [claim, claimValues(v)]),
-  );
+  fields['boundClaims'] = claimsOf(role.boundClaims);
+  fields['tokenBoundCidrs'] = cidrsOf(many(role.tokenBoundCidrs));
   return fields;
 }
 
-/** Vault keeps one value as it was given, a string or a list of one; both mean the same. */
+function claimsOf(claims: Value): Value {
+  return Object.fromEntries(Object.entries(claims ?? {}).map(([claim, v]) => [claim, claimValues(v as Value)]));
+}
+
+/** Vault keeps one value as it was given, a string or a list of one; both mean the same, and so do all orders. */
 function claimValues(value: Value): Value {
-  const values: readonly Value[] = Array.isArray(value) ? (value as readonly Value[]) : [value];
-  return values.length === 1 ? (values[0] ?? null) : [...values].sort();
+  if (!Array.isArray(value)) return value;
+  const different = new Map((value as readonly Value[]).map((v) => [canonical(v), v]));
+  const values = [...different].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, v]) => v);
+  return values.length === 1 ? (values[0] ?? null) : values;
+}
+
+function cidrsOf(ranges: Value): Value {
+  if (!Array.isArray(ranges)) return ranges;
+  return (ranges as readonly Value[]).map((range) => (typeof range === 'string' && canonicalCidr(range)) || range);
 }
 
 /** A role of a JWT auth mount; its key's name is `mount/role`. */
@@ -89,7 +107,7 @@ export const jwtRoleObject: ObjectType = {
     const api = io.vault(request.connection);
     return readEach(request, async (name): Promise<Live | undefined> => {
       const data = await api.read<Record<string, Value>>(path(name), signal);
-      return data && { fields: liveFields(data) };
+      return data && { fields: fromVault(roleFields, data) };
     });
   },
 
@@ -103,15 +121,6 @@ export const jwtRoleObject: ObjectType = {
     return undefined;
   },
 };
-
-function liveFields(data: Readonly<Record<string, Value>>): Fields {
-  const fields = fromVault(roleFields, data);
-  const claims = Object.entries(fields['boundClaims'] as Record<string, Value>).map(([claim, v]) => [
-    claim,
-    claimValues(v),
-  ]);
-  return { ...fields, boundClaims: Object.fromEntries(claims) as Value };
-}
 
 async function write(io: Io, { key, fields }: SettledDesired, data: Readonly<Record<string, Value>>): Promise<Live> {
   await io.vault(key.connection).write(path(key.name), data);

@@ -7,6 +7,10 @@ export interface Mapping {
   readonly rule: FieldRule;
   /** What Vault holds where nothing was set; it answers null for some of these. */
   readonly empty: Value;
+  /** Vault's form of the value as the spec's, where they differ; total, since anybody may have written it. */
+  readonly decode?: (value: Value) => Value;
+  /** The other way. */
+  readonly encode?: (value: Value) => Value;
 }
 
 export const exact = (vault: string, empty: Value): Mapping => ({ vault, rule: { compare: 'exact' }, empty });
@@ -26,13 +30,19 @@ export function rulesOf(mappings: Mappings): Readonly<Record<string, FieldRule>>
 
 /** Vault's reply as fields of the spec. */
 export function fromVault(mappings: Mappings, data: Readonly<Record<string, Value>>): Fields {
-  return Object.fromEntries(Object.entries(mappings).map(([path, { vault, empty }]) => [path, data[vault] ?? empty]));
+  return Object.fromEntries(
+    Object.entries(mappings).map(([path, { vault, empty, decode = same }]) => [path, decode(data[vault] ?? empty)]),
+  );
 }
 
 /** Fields of the spec as a request: every managed field, empty ones too, since some of Vault's writes merge. */
 export function toVault(mappings: Mappings, fields: Fields): Record<string, Value> {
-  return Object.fromEntries(Object.entries(mappings).map(([path, { vault, empty }]) => [vault, fields[path] ?? empty]));
+  return Object.fromEntries(
+    Object.entries(mappings).map(([path, { vault, empty, encode = same }]) => [vault, encode(fields[path] ?? empty)]),
+  );
 }
+
+const same = (value: Value): Value => value;
 
 /** The fields that are not empty: for a write of an object that does not exist yet, or that replaces all of it. */
 export function withoutEmpty(data: Readonly<Record<string, Value>>): Record<string, Value> {

@@ -1,6 +1,16 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
-import { connectionName, document, duration, httpUrl, immutable, managed, oneOrMany, pem } from '../schema.ts';
+import {
+  connectionName,
+  document,
+  duration,
+  httpUrl,
+  immutable,
+  managed,
+  oneOrMany,
+  pem,
+  signedDuration,
+} from '../schema.ts';
 
 /** Vault lower-cases the names of roles and policies: a name that it would change is refused. */
 const vaultName = z
@@ -32,6 +42,15 @@ const policy = z.strictObject({
 
 const claims = z.record(z.string().max(512), z.string().max(512));
 const ttl = duration.optional();
+const leeway = signedDuration.optional();
+
+/** What Vault compares a claim with; numbers are whole ones, since it cuts those of a JWT down to them. */
+const claimValue = z.union([z.string().max(1024), z.int(), z.boolean()], {
+  error: 'must be a string, a whole number, true or false',
+});
+const claimValues = z.union([z.string().max(1024), z.int(), z.boolean(), z.array(claimValue).max(256)], {
+  error: 'must be a string, a whole number, true or false, or a list of these',
+});
 
 export const roleSpec = z.strictObject({
   name: vaultName.describe('Name of the role.'),
@@ -39,17 +58,26 @@ export const roleSpec = z.strictObject({
   boundAudiences: oneOrMany.default([]).describe('Audiences of which the JWT must carry one.'),
   boundSubject: z.string().max(1024).default('').describe('Subject that the JWT must have.'),
   boundClaims: z
-    .record(z.string().max(512), oneOrMany)
+    .record(z.string().max(512), claimValues)
     .default({})
-    .describe('Claims that the JWT must carry, with one value or a list of which one must match.'),
-  boundClaimsType: z.enum(['string', 'glob']).default('string').describe('How boundClaims are compared.'),
+    .describe(
+      'Claims that the JWT must carry, with one value or a list of which one must match: strings, whole numbers, true, false.',
+    ),
+  boundClaimsType: z
+    .enum(['string', 'glob'])
+    .default('string')
+    .describe('How boundClaims are compared: as they are, or as patterns with `*` (then all must be strings).'),
   userClaim: z.string().min(1).max(1024).default('/nomad_job_id').describe('Claim that names the entity alias.'),
   userClaimJsonPointer: z.boolean().default(true).describe('Whether userClaim is a JSON pointer.'),
   groupsClaim: z.string().max(1024).default('').describe('Claim that names the groups.'),
   claimMappings: claims.default({}).describe('Claims that become metadata of the alias: claim → metadata key.'),
-  clockSkewLeeway: ttl.describe('Leeway for clock skew in all time claims.'),
-  expirationLeeway: ttl.describe('Leeway for the expiration of JWTs without one.'),
-  notBeforeLeeway: ttl.describe('Leeway for the not-before claim.'),
+  clockSkewLeeway: leeway.describe(
+    'Leeway for clock skew in all time claims; 0 for Vault’s default (1m), -1 for none.',
+  ),
+  expirationLeeway: leeway.describe(
+    'Leeway for the expiration of JWTs without one; 0 for Vault’s default (150s), -1 for none.',
+  ),
+  notBeforeLeeway: leeway.describe('Leeway for the not-before claim; 0 for Vault’s default (150s), -1 for none.'),
   maxAge: ttl.describe('How long ago the user may have authenticated (OIDC).'),
   oidcScopes: oneOrMany.default([]).describe('Scopes to ask for (OIDC).'),
   allowedRedirectUris: oneOrMany.default([]).describe('Redirect URIs (OIDC).'),
@@ -61,11 +89,10 @@ export const roleSpec = z.strictObject({
   tokenPeriod: ttl.describe('Period of periodic tokens.'),
   tokenNoDefaultPolicy: z.boolean().default(false).describe('Do not add the policy `default`.'),
   tokenNumUses: z.int().min(0).max(1_000_000).default(0).describe('How often a token can be used; 0 for any number.'),
-  tokenType: z
-    .enum(['default', 'service', 'batch', 'default-service', 'default-batch'])
-    .default('service')
-    .describe('Type of the tokens.'),
-  tokenBoundCidrs: oneOrMany.default([]).describe('Address ranges that tokens can be used from.'),
+  tokenType: z.enum(['default', 'service', 'batch']).default('service').describe('Type of the tokens.'),
+  tokenBoundCidrs: oneOrMany
+    .default([])
+    .describe('Addresses and ranges that tokens can be used from: `10.0.0.0/8`, `2001:db8::1`.'),
 });
 export type RoleSpec = z.infer<typeof roleSpec>;
 

@@ -1,0 +1,27 @@
+import { TargetError } from '../contract/errors.ts';
+import type { NomadApi } from '../contract/target.ts';
+
+/** The token that we ourselves act by. */
+export interface OperatorToken {
+  readonly AccessorID: string;
+  readonly Type: string;
+}
+
+/** @returns undefined where Nomad knows no token of that kind: a workload identity. @throws TargetError */
+export async function operatorToken(api: NomadApi, signal: AbortSignal): Promise<OperatorToken | undefined> {
+  return (await api.get<OperatorToken>('/v1/acl/token/self', {}, signal))?.body;
+}
+
+/**
+ * For lists that Nomad shortens without a word to what the asking token may see: what is missing there would look
+ * deleted.
+ * @throws TargetError `denied` for any other than a management token.
+ */
+export async function requireManagement(api: NomadApi, signal: AbortSignal): Promise<void> {
+  const type = (await operatorToken(api, signal))?.Type;
+  if (type === 'management') return;
+  throw new TargetError(
+    `${api.address}: the token given for this NomadCluster is ${type === undefined ? 'no ACL token' : `a ${type} token`}, and Nomad shows it only the policies that it holds itself: give a management token`,
+    { class: 'denied' },
+  );
+}

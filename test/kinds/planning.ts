@@ -1,0 +1,71 @@
+import type { Kind, PlanContext } from '../../src/contract/kind.ts';
+import type { Resource } from '../../src/contract/resource.ts';
+import { plan } from '../../src/plan/plan.ts';
+import { keyText, type Live, type ObjectKey, type Owned, type PlannedStep } from '../../src/plan/step.ts';
+
+/** What is live and what the inventory holds, while a resource is planned. */
+export interface Situation {
+  /** By `keyText`; tokens by accessor ID. */
+  readonly live?: Readonly<Record<string, Live>>;
+  readonly owned?: readonly Owned[];
+  readonly now?: number;
+}
+
+export function resource<Spec>(kind: Kind<Spec>, spec: unknown, name = 'ci'): Resource<Spec> {
+  return {
+    kind: kind.kind,
+    metadata: { name, namespace: 'default', annotations: {} },
+    spec: kind.spec.parse(spec),
+    source: 'a.yaml',
+    folder: '/manifests',
+    locate: () => ({ file: 'a.yaml', line: 1, column: 1 }),
+  };
+}
+
+/** The steps for one resource. */
+export function planned<Spec>(kind: Kind<Spec>, spec: unknown, situation: Situation): PlannedStep[] {
+  const owned = situation.owned ?? [];
+  const desired = kind.objects(resource(kind, spec), contextOf(kind, situation));
+  return plan({ desired, owned: (key) => ownedAt(owned, key), undeclared: [] });
+}
+
+function contextOf(kind: Kind, { live = {}, owned = [], now = 0 }: Situation): PlanContext {
+  return {
+    owner: 'default',
+    now,
+    live: (key) => live[keyText(key)],
+    liveBy: (connection, type, index) =>
+      Object.entries(live)
+        .filter(([key]) => key.startsWith(`${connection}/${type}/`))
+        .map(([, object]) => object)
+        .filter((object) => kind.types.find((t) => t.name === type)?.index?.(object) === index),
+    failure: () => undefined,
+    ownedBy: () => owned,
+    nomadAddress: () => 'http://nomad:4646',
+    vaultServer: () => ({ address: 'http://vault:8200' }),
+    pathName: (absolute) => absolute.replace('/manifests/', ''),
+  };
+}
+
+function ownedAt(owned: readonly Owned[], key: ObjectKey): Owned | undefined {
+  return owned.find((o) => keyText(o.key) === keyText(key));
+}
+
+/** An inventory entry of the resource that `resource` makes. */
+export function entry(kind: string, key: ObjectKey, more: Partial<Owned> = {}): Owned {
+  return {
+    key,
+    resource: { kind, namespace: 'default', name: 'ci' },
+    state: 'owned',
+    adopted: false,
+    deletionPolicy: 'Delete',
+    suspended: false,
+    source: 'a.yaml',
+    ...more,
+  };
+}
+
+/** Action, object and reason of each step. */
+export function outline(steps: readonly PlannedStep[]): string[] {
+  return steps.map(({ step }) => `${step.action} ${step.object} ${step.reason}`);
+}
