@@ -23,7 +23,7 @@ const entry = z.object({
   detail: z.record(text, value).optional(),
 });
 const inventory = z.object({
-  version: z.literal(1, { error: 'was written by a newer version of nomad-access' }),
+  version: z.literal(1),
   owner: text,
   connections: z.array(
     z.object({ kind: z.enum(['NomadCluster', 'VaultServer']), name: text, address: text, spec: value }),
@@ -54,12 +54,19 @@ async function load(path: string): Promise<Inventory | undefined> {
     throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
   });
   if (content === undefined) return undefined;
-  const parsed = inventory.safeParse(parseJson(path, content));
+  const json = parseJson(path, content);
+  if (isNewer(json)) throw new UsageError(`${path} was written by a newer version: upgrade nomad-access`);
+  const parsed = inventory.safeParse(json);
   if (parsed.success) return parsed.data as Inventory;
   const issue = parsed.error.issues[0];
   throw new UsageError(
     `${path} is no inventory (${issue?.path.join('.') ?? ''}: ${issue?.message ?? ''}); restore it from a backup, or remove it to begin anew`,
   );
+}
+
+function isNewer(json: unknown): boolean {
+  const version = (json as { version?: unknown } | null)?.version;
+  return typeof version === 'number' && version > 1;
 }
 
 function parseJson(path: string, content: string): unknown {

@@ -86,6 +86,9 @@ export class VaultClient implements VaultApi {
       idempotent: true,
       signal: request.signal,
     });
+    // A page that says "200" must not be taken for an object without data.
+    if (response.status < 300 && HTML.test(response.text))
+      throw new TargetError(`${request.method} ${request.uri}: ${NOT_VAULT}`, { class: 'terminal' });
     const redirect = response.headers['location'];
     const body =
       redirect === undefined
@@ -122,6 +125,9 @@ export class VaultClient implements VaultApi {
   }
 }
 
+const HTML = /^\s*<(!doctype|html)/i;
+const NOT_VAULT = 'what answers there is not Vault (it sends an HTML page)';
+
 function parse(text: string): unknown {
   if (text === '') return {};
   try {
@@ -147,6 +153,9 @@ function classOf(status: number, words: string): ErrorClass {
 }
 
 function advice(status: number, words: string): string {
+  if (HTML.test(words)) return NOT_VAULT;
+  if (status === 400 && /HTTP request to an HTTPS server/.test(words))
+    return 'the server speaks TLS there: use https://';
   if (UNREACHABLE_KEYS.test(words)) {
     return `${words}: Vault could not fetch the keys there. Does something answer at that URL, can Vault reach it, and does it trust its certificate (jwksCaPem)?`;
   }
