@@ -118,6 +118,16 @@ describe('the arguments of commands', () => {
     expect((await workspace.run('plan', '-f', 'manifests/deep', ...state)).stdout).toContain('1 to delete');
   });
 
+  it('an inventory with objects that a newer version made is left alone, with the advice to upgrade', async () => {
+    workspace.write('a.yaml', policy('a'));
+    await workspace.apply();
+    const state = workspace.read('.nomad-access.state.json');
+    workspace.write('.nomad-access.state.json', state.replace('"type":"acl-policy"', '"type":"acl-novelty"'));
+    const { code, stderr } = await workspace.run('apply', '-f', 'manifests', '-y');
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/^Error: the inventory .*default\/acl-novelty\/a.*: upgrade nomad-access$/m);
+  });
+
   it.each(['validate', 'plan'])('%s of a folder without manifests says that there are none', async (command) => {
     workspace.write('notes.txt', 'x');
     const { code, stderr } = await workspace.run(command, '-f', 'manifests');
