@@ -1,20 +1,18 @@
 import { setMaxListeners } from 'node:events';
-import { CommanderError } from 'commander';
-import { messageOf, UsageError } from './contract/errors.ts';
+import { explain } from './cli/failure.ts';
+import { Interrupted } from './cli/interrupted.ts';
 import { program } from './cli/program.ts';
-import { errorText } from './cli/report.ts';
-import { InvalidManifests } from './cli/session.ts';
 import { processTerminal } from './cli/terminal.ts';
 
 /** The first signal lets running writes finish; a second one ends at once: the next apply finds what was begun. */
-function stopOnSignals(terminal: { err: (text: string) => void }): AbortSignal {
+function stopOnSignals(): AbortSignal {
   const controller = new AbortController();
   // Every request under way listens to it.
   setMaxListeners(0, controller.signal);
-  const onSignal = (signal: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(signal === 'SIGINT' ? 130 : 143);
-    terminal.err(`${signal}: finishing what is running; once more ends at once`);
-    controller.abort();
+  const onSignal = (signal: 'SIGINT' | 'SIGTERM'): void => {
+    const interrupted = new Interrupted(signal);
+    if (controller.signal.aborted) process.exit(interrupted.exitCode);
+    controller.abort(interrupted);
   };
   process.on('SIGINT', onSignal);
   process.on('SIGTERM', onSignal);
@@ -24,7 +22,7 @@ function stopOnSignals(terminal: { err: (text: string) => void }): AbortSignal {
 async function main(): Promise<number> {
   const terminal = processTerminal();
   let code = 0;
-  const root = program(terminal, stopOnSignals(terminal), (exitCode) => {
+  const root = program(terminal, stopOnSignals(), (exitCode) => {
     code = exitCode;
   });
   for (const command of [root, ...root.commands]) command.exitOverride();
@@ -32,21 +30,12 @@ async function main(): Promise<number> {
     await root.parseAsync();
     return code;
   } catch (error) {
-    return explain(error, terminal);
+    // Only the command that was named has parsed anything.
+    const isJson = root.commands.some((command) => command.opts()['output'] === 'json');
+    return explain(error, terminal, isJson);
   }
 }
 
-function explain(error: unknown, terminal: ReturnType<typeof processTerminal>): number {
-  if (error instanceof CommanderError) return error.exitCode;
-  if (error instanceof InvalidManifests) {
-    for (const one of error.errors) terminal.err(errorText(one));
-    terminal.err('The manifests have errors: nothing was done.');
-  } else if (error instanceof UsageError) {
-    terminal.err(`Error: ${error.message}`);
-  } else {
-    terminal.err(`Unexpected error: ${error instanceof Error ? (error.stack ?? error.message) : messageOf(error)}`);
-  }
-  return 1;
-}
-
-process.exitCode = await main();
+const exitCode = await main();
+// Output that could not be written has set it already.
+process.exitCode ||= exitCode;

@@ -21,6 +21,17 @@ export interface DeclaredConnection extends Connection {
   readonly spec: Spec;
   /** Folder that relative paths of the spec start from; absolute. */
   readonly folder: string;
+  /** Only the inventory knows it: nothing declares it any more. */
+  readonly isRecorded: boolean;
+}
+
+/** What decides where credentials may go. */
+export interface Access {
+  readonly env: Environment;
+  /** As given to --allow-address. */
+  readonly allowed: readonly string[];
+  /** All that are opened together. */
+  readonly connections: readonly DeclaredConnection[];
 }
 
 /** The connections that the environment stands for: declared as `default` where none of the kind is. */
@@ -43,15 +54,21 @@ export function declaredConnections(
 ): DeclaredConnection[] {
   const declared = resources
     .filter(isConnection)
-    .map((r) => connectionOf(r.kind as ConnectionKind, r.metadata.name, r.spec as Spec, r.folder));
+    .map((r) => connectionOf(r.kind as ConnectionKind, r.metadata.name, r.spec as Spec, r.folder, false));
   const known = new Set(declared.map((c) => `${c.kind}/${c.name}`));
   const former = recorded
     .filter((c) => !known.has(`${c.kind}/${c.name}`))
-    .map((c) => connectionOf(c.kind, c.name, c.spec as Spec, process.cwd()));
+    .map((c) => connectionOf(c.kind, c.name, c.spec as Spec, process.cwd(), true));
   return [...declared, ...former].map((c) => refuseMoved(c, recorded, accepted));
 }
 
-function connectionOf(kind: ConnectionKind, name: string, spec: Spec, folder: string): DeclaredConnection {
+function connectionOf(
+  kind: ConnectionKind,
+  name: string,
+  spec: Spec,
+  folder: string,
+  isRecorded: boolean,
+): DeclaredConnection {
   const { address, maxConnections, grants } = spec;
   return {
     kind,
@@ -64,6 +81,7 @@ function connectionOf(kind: ConnectionKind, name: string, spec: Spec, folder: st
     ...(grants && { grants }),
     spec,
     folder,
+    isRecorded,
   };
 }
 
@@ -88,34 +106,26 @@ function sameServer(recorded: RecordedConnection, now: DeclaredConnection): bool
 }
 
 /** @throws UsageError where the credential can't be had, or must not go to that address. */
-export async function openNomad(
-  connection: DeclaredConnection,
-  env: Environment,
-  allowed: readonly string[],
-): Promise<NomadClient> {
+export async function openNomad(connection: DeclaredConnection, access: Access): Promise<NomadClient> {
   const spec = connection.spec as NomadClusterSpec;
-  guardAddress(connection, nomadEnvironment(env).address, 'NOMAD_ADDR', allowed);
+  guardAddress(connection, nomadEnvironment(access.env).address, 'NOMAD_ADDR', access);
   return new NomadClient({
     address: connection.address,
-    token: await credential(connection, env),
+    token: await credential(connection, access.env),
     region: spec.region,
     tls: tlsIn(spec.tls, connection.folder),
     maxConnections: connection.maxConnections,
-    httpAuth: env['NOMAD_HTTP_AUTH'] === '' ? undefined : env['NOMAD_HTTP_AUTH'],
+    httpAuth: access.env['NOMAD_HTTP_AUTH'] === '' ? undefined : access.env['NOMAD_HTTP_AUTH'],
   });
 }
 
 /** @throws UsageError where the credential can't be had, or must not go to that address. */
-export async function openVault(
-  connection: DeclaredConnection,
-  env: Environment,
-  allowed: readonly string[],
-): Promise<VaultClient> {
+export async function openVault(connection: DeclaredConnection, access: Access): Promise<VaultClient> {
   const spec = connection.spec as VaultServerSpec;
-  guardAddress(connection, vaultEnvironment(env).address, 'VAULT_ADDR', allowed);
+  guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
   return new VaultClient({
     address: connection.address,
-    token: await credential(connection, env),
+    token: await credential(connection, access.env),
     namespace: spec.namespace,
     tls: tlsIn(spec.tls, connection.folder),
     maxConnections: connection.maxConnections,
@@ -127,12 +137,17 @@ function guardAddress(
   connection: DeclaredConnection,
   fromEnvironment: string,
   variable: string,
-  allowed: readonly string[],
+  { allowed, connections }: Access,
 ): void {
   if ([fromEnvironment, ...allowed].some((address) => sameAddress(address, connection.address))) return;
+  const source = connection.isRecorded ? 'the inventory' : 'the manifest';
+  const isVariableTaken = connections.some(
+    (c) => c !== connection && c.kind === connection.kind && sameAddress(c.address, fromEnvironment),
+  );
+  const ways = [...(isVariableTaken ? [] : [`set ${variable} to it`]), `add --allow-address ${connection.address}`];
   throw new UsageError(
-    `${connection.kind} ${connection.name}: no credential is sent to ${connection.address}, because only the manifest names that address. ` +
-      `If it is right, set ${variable} to it or add --allow-address ${connection.address}`,
+    `${connection.kind} ${connection.name}: no credential is sent to ${connection.address}, because only ${source} names that address. ` +
+      `If it is right, ${ways.join(' or ')}`,
   );
 }
 

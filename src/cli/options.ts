@@ -8,8 +8,8 @@ export interface ManifestOptions {
   readonly file?: readonly string[] | undefined;
   readonly state?: string | undefined;
   readonly owner: string;
-  readonly allowAddress: readonly string[];
-  readonly acceptAddressChange: readonly string[];
+  readonly allowAddress?: readonly string[] | undefined;
+  readonly acceptAddressChange?: readonly string[] | undefined;
 }
 
 /** Where things lie on disk. */

@@ -38,25 +38,34 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
 
   manifests(root.command('validate').description('check manifests, without a server'), true)
     .addOption(output('text', 'json'))
-    .action((options: ManifestOptions & { output: Output }) => run(validate(options, terminal)));
+    .addHelpText('after', examples('validate -f access', 'validate -f - < team.yaml'))
+    .action((options: ManifestOptions & { output: Output }) => run(validate(options, terminal, stop)));
 
   manifests(root.command('plan').description('show what apply would do'), true)
     .addOption(output('text', 'json', 'markdown'))
     .option('--detailed-exitcode', 'exit with 2 when there are changes', false)
+    .addHelpText('after', examples('plan -f access', 'plan -f access -o markdown --detailed-exitcode'))
     .action((options: ManifestOptions & { output: Output; detailedExitcode: boolean }) =>
       run(plan(options, terminal, stop)),
     );
 
   confirmable(manifests(root.command('apply').description('make the servers equal to the manifests'), true))
     .option('--allow-mass-delete', 'go on though more than half of what is recorded would be deleted', false)
+    .addHelpText('after', examples('apply -f access', 'apply -f policies -f tokens --state access.state.json --yes'))
     .action((options: ApplyOptions) => run(apply(options, terminal, stop)));
 
   confirmable(
     manifests(root.command('destroy').description('delete what was made or adopted from under the paths'), false),
-  ).action((options: ApplyOptions) => run(destroy(options, terminal, stop)));
+  )
+    .addHelpText('after', examples('destroy -f access', 'destroy --state access/.nomad-access.state.json --yes'))
+    .action((options: ApplyOptions) => run(destroy(options, terminal, stop)));
 
-  manifests(root.command('status').description('show each resource, its live state and drift'), false)
+  manifests(
+    root.command('status').description('show each resource, its live state and drift; without -f what is recorded'),
+    false,
+  )
     .addOption(output('text', 'json'))
+    .addHelpText('after', examples('status -f access', 'status --state access/.nomad-access.state.json -o json'))
     .action((options: ManifestOptions & { output: Output }) => run(status(options, terminal, stop)));
 
   manifests(
@@ -65,14 +74,16 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
   )
     .argument('[name]', 'metadata.name of a VaultJwtIntegration')
     .addOption(output('text', 'json'))
+    .addHelpText('after', examples('agent-config -f access workloads'))
     .action((name: string | undefined, options: ManifestOptions & { output: Output }) =>
-      run(agentConfig(options, name, terminal)),
+      run(agentConfig(options, name, terminal, stop)),
     );
 
   root
     .command('crds')
     .description('print the CustomResourceDefinitions')
     .addOption(output('text', 'json'))
+    .addHelpText('after', examples('crds > crds.yaml'))
     .action((options: { output: Output }) => {
       terminal.out(options.output === 'json' ? JSON.stringify({ crds: crdYaml(kinds) }) : crdYaml(kinds).trimEnd());
       finish(0);
@@ -85,6 +96,7 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .option('--nomad-port <port>', 'port of Nomad; 0 for a free one', port, 0)
     .option('--vault-port <port>', 'port of Vault; 0 for a free one', port, 0)
     .option('--no-seed', 'begin empty')
+    .addHelpText('after', examples('sandbox', 'sandbox --nomad-port 4646 --vault-port 8200'))
     .action((options: SandboxCommandOptions) => run(sandbox(options, terminal, stop)));
 
   root
@@ -103,15 +115,34 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
 
 function manifests(command: Command, needsFiles: boolean): Command {
   const file = new Option(
-    '-f, --file <path...>',
-    'manifests: files, folders (with what is below them), or - for standard input',
-  );
+    '-f, --file <path>',
+    'manifests: a file, a folder (with what is below it), or - for standard input; can be given again',
+  ).argParser(collect);
   return command
     .addOption(needsFiles ? file.makeOptionMandatory() : file)
     .option('--state <path>', 'file of the inventory (default: .nomad-access.state.json beside the manifests)')
     .option('--owner <name>', 'name of this installation; separate ones on one Nomad take separate names', 'default')
-    .option('--allow-address <address...>', 'addresses of declared connections that credentials may be sent to', [])
-    .option('--accept-address-change <connection...>', 'connections whose new address leads to the same servers', []);
+    .option(
+      '--allow-address <address>',
+      'address of a declared connection that credentials may be sent to; can be given again',
+      collect,
+    )
+    .option(
+      '--accept-address-change <connection>',
+      'connection whose new address leads to the same servers; can be given again',
+      collect,
+    );
+}
+
+/** One value for each time that an option is given: what follows it stays an argument. */
+function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  return [...(previous ?? []), value];
+}
+
+function examples(...lines: string[]): string {
+  return ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  nomad-access ${line}`)].join(
+    '\n',
+  );
 }
 
 function confirmable(command: Command): Command {

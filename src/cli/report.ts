@@ -1,7 +1,8 @@
 import type { ManifestError } from '../contract/resource.ts';
 import type { Result } from '../engine/execute.ts';
+import { causeText, grouped, objectsText, refusalKey, sharedMessage } from '../plan/alike.ts';
 import { planJson, planMarkdown, planText, printable } from '../plan/render.ts';
-import { resourceText, type PlannedStep } from '../plan/step.ts';
+import { resourceText, type PlannedStep, type Step } from '../plan/step.ts';
 import type { Terminal } from './terminal.ts';
 
 export type Output = 'text' | 'json' | 'markdown';
@@ -26,12 +27,12 @@ export function printResults(
   terminal.out(JSON.stringify({ steps: withResults, summary }, null, 2));
 }
 
-/** One line as each write is through. */
+/** One line as each write is through; what was not tried is told at the end. */
 export function printProgress(terminal: Terminal, { step }: PlannedStep, result: Result): void {
-  if (result.status === 'unchanged') return;
+  if (result.status !== 'done' && result.status !== 'failed') return;
   const what = `${step.action} ${resourceText(step)} ${step.object}`;
-  if (result.status === 'done') terminal.err(terminal.paint(step.action, `  done: ${what}`));
-  else terminal.err(terminal.paint('refuse', `  ${result.status}: ${what}: ${printable(result.message)}`));
+  if (result.status === 'done') terminal.err(terminal.paintErr(step.action, `  done: ${what}`));
+  else terminal.err(terminal.paintErr('refuse', `  ${result.status}: ${what}: ${printable(result.message)}`));
 }
 
 /** What an operator needs at the end: how much was done, what was not and why. */
@@ -46,13 +47,39 @@ export function printOutcome(
   terminal.out(
     `${String(of('done').length)} done, ${String(of('unchanged').length)} in order, ${String(unfinished.length)} not done.`,
   );
-  for (const { step } of unfinished) {
-    const result = results.get(step.object) ?? { status: 'interrupted', message: 'not begun' };
-    const reason = result.status === 'refused' ? `${step.reason}: ${result.message}` : result.message;
-    terminal.out(
-      terminal.paint('refuse', `  ${result.status}: ${resourceText(step)} (${step.object}): ${printable(reason)}`),
-    );
+  const ends = unfinished.map(({ step }) => ({ step, result: results.get(step.object) ?? NOT_BEGUN }));
+  for (const group of grouped(ends, endKey))
+    for (const line of endLines(group)) terminal.out(terminal.paint('refuse', line));
+}
+
+interface End {
+  readonly step: Step;
+  readonly result: Result;
+}
+
+const NOT_BEGUN: Result = { status: 'interrupted', message: 'not begun' };
+
+function endKey({ step, result }: End): string {
+  if (result.status === 'refused') return `refused ${refusalKey(step) ?? `${step.reason} ${step.message}`}`;
+  return `${result.status} ${causeText(result.message)}`;
+}
+
+/** More than these that ended alike share a line. */
+const MOST_ALIKE = 3;
+
+function endLines(group: readonly End[]): string[] {
+  const [first] = group;
+  if (first === undefined) return [];
+  const { status, message } = first.result;
+  if (group.length > MOST_ALIKE) {
+    const steps = group.map(({ step }) => step);
+    const reason = status === 'refused' ? `${first.step.reason}: ${sharedMessage(steps)}` : causeText(message);
+    return [`  ${status}: ${objectsText(steps)}: ${printable(reason)}`];
   }
+  return group.map(({ step, result }) => {
+    const reason = status === 'refused' ? `${step.reason}: ${result.message}` : result.message;
+    return `  ${status}: ${resourceText(step)} (${step.object}): ${printable(reason)}`;
+  });
 }
 
 export function allGood(planned: readonly PlannedStep[], results: ReadonlyMap<string, Result>): boolean {

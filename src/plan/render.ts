@@ -1,4 +1,5 @@
 import { diffLines } from 'diff';
+import { grouped, objectsText, refusalKey, sharedMessage } from './alike.ts';
 import type { Change } from './diff.ts';
 import { normaliseText } from './diff.ts';
 import { resourceText, summarise, type Action, type Step, type Summary } from './step.ts';
@@ -21,15 +22,33 @@ export function planJson(steps: readonly Step[]): PlanJson {
   return { steps, summary: summarise(steps) };
 }
 
-/** The plan for a terminal or a log: what is in order already is only counted. */
+/** The plan for a terminal or a log: what is in order already is only counted, and one cause of many refusals said once. */
 export function planText(steps: readonly Step[], paint: Painter = plain): string {
-  const shown = steps.filter((step) => step.reason !== 'InSync').map((step) => stepText(step, paint));
+  const shown = grouped(steps.filter(isShown), refusalKey).map((group) => groupText(group, paint));
   return [...shown, summaryText(summarise(steps), paint)].join('\n');
 }
 
-export function stepText(step: Step, paint: Painter = plain): string {
-  const head = `${SIGNS[step.action]} ${step.action.padEnd(7)} ${resourceText(step)}`;
-  const note = [step.reason, step.message].filter((part) => part !== '').join(': ');
+function isShown(step: Step): boolean {
+  return step.reason !== 'InSync';
+}
+
+function groupText(group: readonly Step[], paint: Painter): string {
+  const [step] = group;
+  if (step === undefined) return '';
+  if (group.length === 1) return stepText(step, paint);
+  return [
+    `  ${paint(step.action, headText(step, objectsText(group)))}`,
+    `${INDENT}${paint('dim', `${step.reason}: ${printable(sharedMessage(group))}`)}`,
+  ].join('\n');
+}
+
+function headText({ action }: Step, what: string): string {
+  return `${SIGNS[action]} ${action.padEnd(7)} ${what}`;
+}
+
+function stepText(step: Step, paint: Painter): string {
+  const head = headText(step, resourceText(step));
+  const note = [step.reason, printable(step.message)].filter((part) => part !== '').join(': ');
   const lines = step.changes.flatMap((change) => changeLines(change, paint));
   return [
     `  ${paint(step.action, head)}  ${paint('dim', step.object)}`,
@@ -41,7 +60,7 @@ export function stepText(step: Step, paint: Painter = plain): string {
 function changeLines(change: Change, paint: Painter): string[] {
   const { path, before, after } = change;
   if (isLong(before) || isLong(after)) return [`${INDENT}${path}:`, ...textDiff(before, after, paint)];
-  const arrow = isNothing(before) ? show(after) : `${show(before)} → ${show(after)}`;
+  const arrow = isNothing(before) ? show(path, after) : `${show(path, before)} → ${show(path, after)}`;
   return [`${INDENT}${path}: ${arrow}`];
 }
 
@@ -71,11 +90,27 @@ function isNothing(value: Value): boolean {
   return value === null || value === '';
 }
 
-function show(value: Value): string {
+/** Fields of these names hold seconds. */
+const DURATION = /(Ttl|Period|Leeway)$/;
+
+function show(path: string, value: Value): string {
   if (isNothing(value)) return '(none)';
+  if (typeof value === 'number' && DURATION.test(path)) return durationText(value);
   return printable(
     typeof value === 'string' ? (value.startsWith('(') ? value : JSON.stringify(value)) : JSON.stringify(value),
   );
+}
+
+/** As manifests spell it: `1h30m`, `-1s`. */
+function durationText(seconds: number): string {
+  const size = Math.abs(seconds);
+  const parts = [
+    [Math.floor(size / 3600), 'h'],
+    [Math.floor((size % 3600) / 60), 'm'],
+    [size % 60, 's'],
+  ] as const;
+  const text = parts.map(([count, unit]) => (count === 0 ? '' : `${String(count)}${unit}`)).join('');
+  return text === '' ? '0s' : `${seconds < 0 ? '-' : ''}${text}`;
 }
 
 /** A live object's text may carry escape sequences that a terminal would obey. */
@@ -99,25 +134,33 @@ function summaryText(summary: Summary, paint: Painter): string {
 /** The plan as a comment on a pull request. */
 export function planMarkdown(steps: readonly Step[]): string {
   const summary = summarise(steps);
-  const changed = steps.filter((step) => step.reason !== 'InSync');
+  const changed = steps.filter(isShown);
   const counts = (['create', 'update', 'replace', 'delete', 'refuse', 'noop'] as const).map(
     (a) => `${String(summary[a])} ${a}`,
   );
   const head = ['### nomad-access plan', '', counts.join(' · '), ''];
   if (changed.length === 0) return [...head, 'Nothing to do.', ''].join('\n');
-  const table = changed.map(
-    (s) => `| ${s.action} | ${cell(resourceText(s))} | \`${cell(s.object)}\` | ${cell(s.reason)} ${cell(s.message)} |`,
-  );
-  const details = changed.filter((s) => s.changes.length > 0).flatMap(markdownDetails);
+  const groups = grouped(changed, refusalKey);
+  const table = groups.map(markdownRow);
+  const alone = groups.flatMap((group) => (group.length === 1 ? group : []));
+  const details = alone.filter((s) => s.changes.length > 0).flatMap(markdownDetails);
   return [...head, '| action | resource | object | why |', '| --- | --- | --- | --- |', ...table, '', ...details].join(
     '\n',
   );
 }
 
+function markdownRow(group: readonly Step[]): string {
+  const [step] = group;
+  if (step === undefined) return '';
+  const what =
+    group.length === 1
+      ? `${cell(resourceText(step))} | \`${cell(step.object)}\``
+      : `${cell(objectsText(group))} | ${String(group.length)} objects`;
+  return `| ${step.action} | ${what} | ${cell(step.reason)} ${cell(sharedMessage(group))} |`;
+}
+
 function markdownDetails(step: Step): string[] {
-  const body = step.changes
-    .flatMap((change) => changeLines(change, plain))
-    .map((line) => line.slice(INDENT.length).replace(/^ {2}(?=[+-] )/, ''));
+  const body = step.changes.flatMap(markdownChange);
   const fence = '`'.repeat(Math.max(3, ...body.map((line) => (/`+/.exec(line)?.[0].length ?? 0) + 1)));
   return [
     `<details><summary>${cell(step.action)} <code>${cell(step.object)}</code></summary>`,
@@ -128,6 +171,18 @@ function markdownDetails(step: Step): string[] {
     '',
     '</details>',
     '',
+  ];
+}
+
+/** Lines that a `diff` block colours: they begin with + or -. */
+function markdownChange(change: Change): string[] {
+  const { path, before, after } = change;
+  if (isLong(before) || isLong(after)) {
+    return changeLines(change, plain).map((line) => line.slice(INDENT.length).replace(/^ {2}(?=[+-] )/, ''));
+  }
+  return [
+    ...(isNothing(before) ? [] : [`- ${path}: ${show(path, before)}`]),
+    ...(isNothing(after) ? [] : [`+ ${path}: ${show(path, after)}`]),
   ];
 }
 

@@ -49,7 +49,19 @@ export interface ServerOptions {
   readonly hook: () => RequestHook | undefined;
 }
 
-/** Puts a state machine on a port. @returns its address, and how to end it. */
+/** The port that was asked for can't be had. */
+export class PortUnavailable extends Error {
+  override readonly name = 'PortUnavailable';
+  constructor(
+    readonly target: RequestEvent['target'],
+    readonly port: number,
+    readonly reason: 'in use' | 'not allowed',
+  ) {
+    super(`port ${String(port)} for ${target} is ${reason}`);
+  }
+}
+
+/** Puts a state machine on a port. @returns its address, and how to end it. @throws PortUnavailable */
 export async function listen(options: ServerOptions): Promise<{ address: string; close(): Promise<void> }> {
   const server: Server = createServer((incoming, outgoing) => {
     void serve(options, incoming, outgoing);
@@ -62,7 +74,9 @@ export async function listen(options: ServerOptions): Promise<{ address: string;
     if (connections > (options.maxConnections ?? Infinity) && options.tooMany) refuse(socket, options.tooMany);
   });
   await new Promise<void>((done, fail) => {
-    server.once('error', fail);
+    server.once('error', (error: NodeJS.ErrnoException) => {
+      fail(portProblem(options, error) ?? error);
+    });
     server.listen(options.port, options.host, done);
   });
   const address = `http://${options.host}:${String((server.address() as AddressInfo).port)}`;
@@ -76,6 +90,11 @@ export async function listen(options: ServerOptions): Promise<{ address: string;
         server.closeAllConnections();
       }),
   };
+}
+
+function portProblem({ target, port }: ServerOptions, { code }: NodeJS.ErrnoException): PortUnavailable | undefined {
+  if (code === 'EADDRINUSE') return new PortUnavailable(target, port, 'in use');
+  return code === 'EACCES' ? new PortUnavailable(target, port, 'not allowed') : undefined;
 }
 
 function refuse(socket: import('node:net').Socket, reply: Reply): void {

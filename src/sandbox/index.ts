@@ -4,7 +4,7 @@ import { NomadSandbox } from './nomad/server.ts';
 import { seed } from './seed.ts';
 import { VaultSandbox } from './vault/server.ts';
 
-export type { HookAnswer, RequestEvent, RequestHook } from './http.ts';
+export { PortUnavailable, type HookAnswer, type RequestEvent, type RequestHook } from './http.ts';
 export { NomadSandbox } from './nomad/server.ts';
 export { VaultSandbox } from './vault/server.ts';
 
@@ -44,7 +44,7 @@ const TOO_MANY: Reply = {
   body: 'Your IP is issuing too many concurrent connections, please rate limit your calls\n',
 };
 
-/** Serves Nomad's ACL API and Vault's API in this process. */
+/** Serves Nomad's ACL API and Vault's API in this process. @throws PortUnavailable, and then serves neither. */
 export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbox> {
   const {
     host = '127.0.0.1',
@@ -74,6 +74,9 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     target: 'vault',
     port: options.vaultPort ?? 0,
     handle: (r) => vault.handle(r),
+  }).catch(async (error: unknown) => {
+    await nomadServer.close();
+    throw error;
   });
   return Object.assign(hooks, {
     nomad: { address: nomadServer.address, token: nomadToken, accessorId: AccessorID, server: nomad },

@@ -31,11 +31,18 @@ async function load(path: string): Promise<Inventory | undefined> {
     throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
   });
   if (content === undefined) return undefined;
-  const parsed = inventorySchema.safeParse(parseJson(path, content));
+  const json = parseJson(path, content);
+  if (isNewer(json)) throw new UsageError(`${path} was written by a newer version: upgrade nomad-access`);
+  const parsed = inventorySchema.safeParse(json);
   if (parsed.success) return parsed.data as Inventory;
   throw new UsageError(
     `${path} is no inventory (${firstIssue(parsed.error)}); restore it from a backup, or remove it to begin anew`,
   );
+}
+
+function isNewer(json: unknown): boolean {
+  const version = (json as { version?: unknown } | null)?.version;
+  return typeof version === 'number' && version > 1;
 }
 
 function parseJson(path: string, content: string): unknown {

@@ -318,6 +318,9 @@ function isCertificateError(code: string): boolean {
   return /CERT|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS|ERR_SSL/.test(code);
 }
 
+/** How OpenSSL names an answer that is no TLS. */
+const NO_TLS = /WRONG_VERSION_NUMBER|PACKET_LENGTH_TOO_LONG|RECORD_LAYER_FAILURE/;
+
 /** What a person who is paged can act on. */
 function reasonOf(error: unknown): string {
   const first = error instanceof AggregateError && error.message === '' ? (error.errors[0] as unknown) : error;
@@ -325,6 +328,7 @@ function reasonOf(error: unknown): string {
   if (code === 'ECONNREFUSED')
     return 'nothing listens there (connection refused): is the server running, is the address right?';
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return 'the host name is not known (DNS)';
+  if (code !== undefined && NO_TLS.test(code)) return 'the server speaks plain http there: use http://';
   if (code !== undefined && isCertificateError(code))
     return `TLS failed: ${messageOf(first)}; check the CA (tls.caFile) and the client certificate`;
   if (first instanceof errors.HeadersTimeoutError || first instanceof errors.BodyTimeoutError)

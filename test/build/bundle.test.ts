@@ -42,7 +42,7 @@ describe('the executable', () => {
   it.each([
     [[], 'Usage: nomad-access'],
     [['aply'], "unknown command 'aply'"],
-    [['plan'], "required option '-f, --file <path...>' not specified"],
+    [['plan'], "required option '-f, --file <path>' not specified"],
     [['plan', '-f', 'nowhere'], 'nowhere: there is no such file or folder'],
     [['apply', '-f', '.'], 'nobody can be asked for a confirmation here: add --yes'],
     [['plan', '-f', '.', '-o', 'xml'], 'Allowed choices are text, json, markdown'],

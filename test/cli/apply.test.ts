@@ -1,5 +1,8 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { apply, type ApplyOptions } from '../../src/cli/commands/apply.ts';
+import { Interrupted } from '../../src/cli/interrupted.ts';
 import type { Terminal } from '../../src/cli/terminal.ts';
 import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
@@ -30,6 +33,7 @@ describe('the confirmation of apply', () => {
       out: (text) => printed.push(text),
       err: (text) => printed.push(text),
       paint: (_style, text) => text,
+      paintErr: (_style, text) => text,
       interactive: true,
       ask: (question) => {
         printed.push(question);
@@ -58,6 +62,14 @@ describe('the confirmation of apply', () => {
     expect(await run(person('y'))).toBe(1);
     expect(printed.at(-1)).toBe('Nothing was done.');
     expect(live()).toEqual([]);
+  });
+
+  it('no answer at all does nothing, and leaves no lock behind', async () => {
+    workspace.write('a.yaml', policy('a'));
+    const leaves = (): Promise<string> => Promise.reject(new Interrupted('SIGINT', 'Nothing was done.'));
+    await expect(run({ ...person(), ask: leaves })).rejects.toThrow('Nothing was done.');
+    expect(live()).toEqual([]);
+    expect(existsSync(join(workspace.manifests, '.nomad-access.state.json.lock'))).toBe(false);
   });
 
   it('"yes" does what was shown', async () => {
@@ -101,10 +113,10 @@ describe('the confirmation of apply', () => {
       const terminal = person('yes');
       void run({
         ...terminal,
-        ask: async (question) => {
+        ask: async (question, signal) => {
           other = during();
           expect(await other).toBe(1);
-          return terminal.ask(question);
+          return terminal.ask(question, signal);
         },
       }).then(() => {
         done();

@@ -36,7 +36,11 @@ describe('the inventory in a file', () => {
 
   it.each([
     ['no JSON', 'nonsense', 'is not JSON'],
-    ['of a newer version', '{"version":2,"owner":"default","connections":[],"objects":[]}', 'newer version'],
+    [
+      'of a newer version',
+      '{"version":2,"owner":"default","connections":[],"objects":[]}',
+      'written by a newer version: upgrade nomad-access',
+    ],
     ['something else', '{"hello":1}', 'is no inventory'],
   ])('says what to do with a file that is %s', async (_what, content, text) => {
     writeFileSync(path, content);

@@ -13,8 +13,9 @@ export async function agentConfig(
   options: ManifestOptions & { output: Output },
   name: string | undefined,
   terminal: Terminal,
+  signal: AbortSignal,
 ): Promise<number> {
-  const { resources, errors } = await loadManifests(options);
+  const { resources, errors } = await loadManifests(options, signal);
   if (errors.length > 0) throw new InvalidManifests(errors);
   const integrations = resources.filter(
     (r) => r.kind === 'VaultJwtIntegration' && (name === undefined || r.metadata.name === name),
@@ -23,6 +24,7 @@ export async function agentConfig(
     throw new UsageError(
       `there is no VaultJwtIntegration${name === undefined ? '' : ` named ${name}`} in the manifests`,
     );
+  noteGuess(integrations, resources, terminal);
   const configs = integrations.map((r) => ({
     namespace: r.metadata.namespace,
     name: r.metadata.name,
@@ -33,10 +35,27 @@ export async function agentConfig(
   return 0;
 }
 
+/** The address of an environment that names none is a guess that nobody made. */
+function noteGuess(integrations: readonly Resource[], resources: readonly Resource[], terminal: Terminal): void {
+  if ((process.env['VAULT_ADDR'] ?? '') !== '') return;
+  const guessed = integrations
+    .map((integration) => vaultOf(integration, resources))
+    .find((vault) => vault?.source === 'environment');
+  if (guessed === undefined) return;
+  const { address } = guessed.spec as VaultServerSpec;
+  terminal.err(
+    `VAULT_ADDR is not set: the address is only Vault's default, ${address}. Set it to where the agents reach Vault.`,
+  );
+}
+
+function vaultOf(integration: Resource, resources: readonly Resource[]): Resource | undefined {
+  const { vaultRef } = integration.spec as VaultJwtIntegrationSpec;
+  return resources.find((r) => r.kind === 'VaultServer' && r.metadata.name === vaultRef);
+}
+
 function configFor(resource: Resource, resources: readonly Resource[]): { client: string; server: string } {
   const spec = resource.spec as VaultJwtIntegrationSpec;
-  const vault = resources.find((r) => r.kind === 'VaultServer' && r.metadata.name === spec.vaultRef);
-  return configOf(spec, vault?.spec as VaultServerSpec);
+  return configOf(spec, vaultOf(resource, resources)?.spec as VaultServerSpec);
 }
 
 function asText(c: { namespace: string; name: string; client: string; server: string }): string {

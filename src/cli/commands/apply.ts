@@ -1,8 +1,9 @@
 import { UsageError } from '../../contract/errors.ts';
-import { compose } from '../../engine/compose.ts';
 import { execute, type Result } from '../../engine/execute.ts';
-import { observe } from '../../engine/observe.ts';
 import type { PlannedStep } from '../../plan/step.ts';
+import type { Interrupted } from '../interrupted.ts';
+import { look } from '../look.ts';
+import { massDeletion } from '../mass-deletion.ts';
 import type { ManifestOptions } from '../options.ts';
 import { allGood, printOutcome, printPlan, printProgress, printResults, type Output } from '../report.ts';
 import { openSession, type Session } from '../session.ts';
@@ -33,20 +34,36 @@ async function converge(
   if (!options.yes && (!terminal.interactive || options.output === 'json')) {
     throw new UsageError('nobody can be asked for a confirmation here: add --yes');
   }
-  const session = await openSession({ ...options, write: true, desire });
+  const needsInventory = desire === 'nothing';
+  const session = await openSession({ ...options, write: true, desire, needsInventory }, drain);
   try {
+    for (const note of session.notes) terminal.err(note);
     const steps = await confirmed(session, options, terminal, drain);
-    if (steps === undefined) return 1;
-    const progress = (planned: PlannedStep, result: Result): void => {
-      if (options.output !== 'json') printProgress(terminal, planned, result);
-    };
-    const results = await execute(steps, { world: session.world, drain, onResult: progress });
-    if (options.output === 'json') printResults(terminal, steps, results);
-    else printOutcome(terminal, steps, results);
-    return allGood(steps, results) ? 0 : 1;
+    return steps === undefined ? 1 : await carryOut(steps, session, options, terminal, drain);
   } finally {
     await session.close();
   }
+}
+
+async function carryOut(
+  steps: readonly PlannedStep[],
+  session: Session,
+  options: ApplyOptions,
+  terminal: Terminal,
+  drain: AbortSignal,
+): Promise<number> {
+  const onAbort = (): void => {
+    terminal.err(`${(drain.reason as Interrupted).by}: finishing what is running; once more ends at once`);
+  };
+  const onResult = (planned: PlannedStep, result: Result): void => {
+    if (options.output !== 'json') printProgress(terminal, planned, result);
+  };
+  drain.addEventListener('abort', onAbort);
+  const results = await execute(steps, { world: session.world, drain, onResult });
+  drain.removeEventListener('abort', onAbort);
+  if (options.output === 'json') printResults(terminal, steps, results);
+  else printOutcome(terminal, steps, results);
+  return allGood(steps, results) ? 0 : 1;
 }
 
 /** The plan that a person saw, or with --yes the one that stood twice in a row. Undefined where the answer was no. */
@@ -56,16 +73,15 @@ async function confirmed(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<PlannedStep[] | undefined> {
-  let steps = await look(session, signal);
+  let steps = await look(session.world, signal);
   for (;;) {
     if (options.output !== 'json') printPlan(terminal, steps, 'text');
     if (steps.every((s) => s.step.action === 'noop' || s.step.action === 'refuse')) return steps;
-    if (!(await mayDelete(steps, session, options, terminal))) return undefined;
-    if (!options.yes && (await terminal.ask('Do this? Only "yes" does it: ')) !== 'yes') {
+    if (!(await mayDelete(steps, session, options, terminal, signal)) || !(await mayBegin(options, terminal, signal))) {
       terminal.out('Nothing was done.');
       return undefined;
     }
-    const again = await look(session, signal);
+    const again = await look(session.world, signal);
     if (text(again) === text(steps)) return again;
     if (options.yes)
       throw new UsageError('the servers changed between the plan and its execution: nothing was done; run it again');
@@ -74,26 +90,24 @@ async function confirmed(
   }
 }
 
-async function look(session: Session, signal: AbortSignal): Promise<PlannedStep[]> {
-  await observe(session.world, signal);
-  return compose(session.world);
-}
-
 function text(steps: readonly PlannedStep[]): string {
   return JSON.stringify(steps.map((s) => s.step));
 }
 
-/** An empty checkout must not empty a cluster. */
+async function mayBegin(options: ApplyOptions, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
+  return options.yes || (await terminal.ask('Do this? Only "yes" does it: ', signal)) === 'yes';
+}
+
 async function mayDelete(
   steps: readonly PlannedStep[],
   session: Session,
   options: ApplyOptions,
   terminal: Terminal,
+  signal: AbortSignal,
 ): Promise<boolean> {
-  const deletions = steps.filter((s) => s.step.action === 'delete' && s.step.reason !== 'Replaced').length;
-  const recorded = session.world.ledger.all().length;
-  if (options.allowMassDelete || deletions < 5 || deletions * 2 <= recorded) return true;
-  const what = `${String(deletions)} of the ${String(recorded)} objects that the inventory holds would be deleted`;
-  if (options.yes) throw new UsageError(`${what}: nothing was done. If that is meant, add --allow-mass-delete`);
-  return (await terminal.ask(`${what}. Type the number of deletions to go on: `)) === String(deletions);
+  const mass = massDeletion(steps, session.world.ledger.all().length);
+  if (options.allowMassDelete || mass === undefined) return true;
+  if (options.yes) throw new UsageError(`${mass.text}: nothing was done. If that is meant, add --allow-mass-delete`);
+  const answer = await terminal.ask(`${mass.text}. Type the number of deletions to go on: `, signal);
+  return answer === String(mass.deletions);
 }

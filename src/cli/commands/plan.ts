@@ -1,5 +1,5 @@
-import { compose } from '../../engine/compose.ts';
-import { observe } from '../../engine/observe.ts';
+import { look } from '../look.ts';
+import { massDeletion } from '../mass-deletion.ts';
 import type { ManifestOptions } from '../options.ts';
 import { printPlan, type Output } from '../report.ts';
 import { openSession } from '../session.ts';
@@ -11,11 +11,14 @@ export async function plan(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const session = await openSession({ ...options, write: false, desire: 'declared' });
+  const session = await openSession({ ...options, write: false, desire: 'declared' }, signal);
   try {
-    await observe(session.world, signal);
-    const steps = compose(session.world);
+    for (const note of session.notes) terminal.err(note);
+    const steps = await look(session.world, signal);
     printPlan(terminal, steps, options.output);
+    const mass = massDeletion(steps, session.world.ledger.all().length);
+    if (mass !== undefined && options.output !== 'json')
+      terminal.out(`${mass.text}: apply --yes refuses that without --allow-mass-delete.`);
     if (steps.some((s) => s.step.action === 'refuse')) return 1;
     return options.detailedExitcode && steps.some((s) => s.step.action !== 'noop') ? 2 : 0;
   } finally {

@@ -1,4 +1,5 @@
-import { startSandbox } from '../../sandbox/index.ts';
+import { UsageError } from '../../contract/errors.ts';
+import { PortUnavailable, startSandbox } from '../../sandbox/index.ts';
 import type { Output } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
@@ -12,7 +13,12 @@ export interface SandboxCommandOptions {
 /** Serves Nomad's ACL API and Vault's API in process until it is stopped. */
 export async function sandbox(options: SandboxCommandOptions, terminal: Terminal, stop: AbortSignal): Promise<number> {
   const { nomadPort, vaultPort, seed } = options;
-  const running = await startSandbox({ nomadPort, vaultPort, seed });
+  const running = await startSandbox({ nomadPort, vaultPort, seed }).catch((error: unknown) => {
+    if (!(error instanceof PortUnavailable)) throw error;
+    throw new UsageError(
+      `port ${String(error.port)} is ${error.reason}: give another --${error.target}-port, or 0 for a free one`,
+    );
+  });
   const environment = {
     NOMAD_ADDR: running.nomad.address,
     NOMAD_TOKEN: running.nomad.token,

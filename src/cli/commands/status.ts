@@ -1,97 +1,68 @@
-import { compose } from '../../engine/compose.ts';
-import { observe } from '../../engine/observe.ts';
-import { contextOf, kindOf, type World } from '../../engine/world.ts';
-import type { Resource } from '../../contract/resource.ts';
+import { causeText } from '../../plan/alike.ts';
 import { printable } from '../../plan/render.ts';
-import { resourceText, type PlannedStep, type ResourceId } from '../../plan/step.ts';
+import { resourceText } from '../../plan/step.ts';
+import { look } from '../look.ts';
 import type { ManifestOptions } from '../options.ts';
 import type { Output } from '../report.ts';
+import { declaredStatuses, recordedStatuses, type ResourceStatus } from '../resource-status.ts';
 import { openSession } from '../session.ts';
 import type { Terminal } from '../terminal.ts';
 
-interface Drift {
-  readonly object: string;
-  readonly action: string;
-  readonly fields: readonly string[];
-}
-
-interface ResourceStatus extends ResourceId {
-  readonly ready: 'True' | 'False' | 'Unknown';
-  readonly reason: string;
-  readonly message: string;
-  readonly live: Readonly<Record<string, unknown>>;
-  readonly drift: readonly Drift[];
-}
-
-/** Each resource, its live state, and where the two differ. */
+/**
+ * Each resource, its live state, and where the two differ; without manifests what is recorded, and whether it is there.
+ * Exit code 1 where something is refused or can't be read.
+ */
 export async function status(
   options: ManifestOptions & { output: Output },
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const session = await openSession({ ...options, write: false, desire: 'declared' });
+  const isDeclared = (options.file ?? []).length > 0;
+  const session = await openSession({ ...options, write: false, desire: 'declared', needsInventory: true }, signal);
   try {
-    await observe(session.world, signal);
-    const resources = statuses(session.world, compose(session.world));
+    for (const note of session.notes) terminal.err(note);
+    const steps = await look(session.world, signal);
+    const resources = isDeclared ? declaredStatuses(session.world, steps) : recordedStatuses(session.world);
     if (options.output === 'json') terminal.out(JSON.stringify({ resources }, null, 2));
-    else print(resources, terminal);
-    return resources.some((r) => r.ready === 'False' && isRefusal(r)) ? 1 : 0;
+    else print(resources, isDeclared ? 'ready' : 'still there', terminal);
+    return resources.some(isRefusal) ? 1 : 0;
   } finally {
     await session.close();
   }
 }
 
-const isRefusal = (r: ResourceStatus): boolean => r.drift.some((d) => d.action === 'refuse');
-
-function statuses(world: World, steps: readonly PlannedStep[]): ResourceStatus[] {
-  const grouped = new Map<string, PlannedStep[]>();
-  for (const step of steps) {
-    const id = resourceText(step.step);
-    grouped.set(id, [...(grouped.get(id) ?? []), step]);
-  }
-  return [...grouped].map(([id, group]) => statusOf(world, world.resources.get(id), group));
+function isRefusal(r: ResourceStatus): boolean {
+  return r.drift.some((d) => d.action === 'refuse');
 }
 
-function statusOf(world: World, resource: Resource | undefined, group: readonly PlannedStep[]): ResourceStatus {
-  const first = group[0]?.step;
-  const decisive = mostSerious(group)?.step;
-  const live = resource && kindOf(world, resource).status?.(resource, group, contextOf(world));
-  return {
-    kind: first?.kind ?? '',
-    namespace: first?.namespace ?? '',
-    name: first?.name ?? '',
-    ready: readiness(group),
-    reason: decisive?.reason ?? 'InSync',
-    message: decisive?.message ?? '',
-    live: live ?? {},
-    drift: group
-      .filter((s) => s.step.action !== 'noop')
-      .map((s) => ({ object: s.step.object, action: s.step.action, fields: s.step.changes.map((c) => c.path) })),
-  };
-}
+const STYLES = { True: 'noop', False: 'refuse', Unknown: 'update' } as const;
 
-const SERIOUSNESS = ['refuse', 'delete', 'replace', 'create', 'update', 'noop'];
-
-function mostSerious(group: readonly PlannedStep[]): PlannedStep | undefined {
-  const rank = ({ step }: PlannedStep): number => SERIOUSNESS.indexOf(step.action) + (step.reason === 'InSync' ? 1 : 0);
-  return [...group].sort((a, b) => rank(a) - rank(b))[0];
-}
-
-function readiness(group: readonly PlannedStep[]): ResourceStatus['ready'] {
-  const reasons = new Set(group.map((s) => s.step.reason));
-  if (reasons.has('Unavailable') || reasons.has('Denied') || reasons.has('Suspended')) return 'Unknown';
-  if (reasons.has('Expired')) return 'False';
-  return group.every((s) => s.step.action === 'noop') ? 'True' : 'False';
-}
-
-function print(resources: readonly ResourceStatus[], terminal: Terminal): void {
+function print(resources: readonly ResourceStatus[], goal: string, terminal: Terminal): void {
+  const said = new Set<string>();
   for (const r of resources) {
-    const style = r.ready === 'True' ? 'noop' : r.ready === 'False' ? 'refuse' : 'update';
-    terminal.out(`${resourceText(r).padEnd(48)} ${terminal.paint(style, `Ready=${r.ready}`)} ${r.reason}`);
-    if (r.message !== '') terminal.out(terminal.paint('dim', `    ${printable(r.message)}`));
+    terminal.out(
+      `${resourceText(r).padEnd(48)} ${terminal.paint(STYLES[r.ready], `Ready=${r.ready}`)} ${r.reason}${liveText(r)}`,
+    );
+    const cause = causeText(r.message);
+    // One broken connection has the same to say of everything behind it.
+    if (cause !== '' && !said.has(cause)) terminal.out(terminal.paint('dim', `    ${printable(r.message)}`));
+    said.add(cause);
     for (const d of r.drift)
       terminal.out(`    ${d.action} ${d.object}${d.fields.length > 0 ? `: ${d.fields.join(', ')}` : ''}`);
   }
   const ready = resources.filter((r) => r.ready === 'True').length;
-  terminal.out(`${String(ready)} of ${String(resources.length)} ready.`);
+  terminal.out(`${String(ready)} of ${String(resources.length)} ${goal}.`);
+}
+
+/** What identifies the live object, on one line; configuration for others is in `-o json`. */
+function liveText({ live }: ResourceStatus): string {
+  const parts = Object.entries(live).flatMap(([name, value]) => {
+    const text = Array.isArray(value) ? value.filter(isScalar).join(',') : isScalar(value) ? String(value) : '';
+    return text === '' ? [] : [`${name}=${text}`];
+  });
+  return parts.length === 0 ? '' : `\n    ${printable(parts.join('  '))}`;
+}
+
+function isScalar(value: unknown): value is string | number | boolean {
+  return typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
 }

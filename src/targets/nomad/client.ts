@@ -225,10 +225,13 @@ function classOf({ status, text }: HttpResponse): ErrorClass {
 /** Nomad's errors are plain text. */
 function explain({ status, text, headers }: HttpResponse): string {
   const words = text.replace(/\s+/g, ' ').trim().slice(0, 2000);
+  if (status >= 300 && status < 400)
+    return `redirect to ${String(headers['location'])} is not followed: set that address`;
+  if (/^<(!doctype|html)/i.test(words)) return 'what answers there is not Nomad (it sends an HTML page)';
+  if (status === 400 && /HTTP request to an HTTPS server/.test(words))
+    return 'the server speaks TLS there: use https://';
   if (status === 403) return `${words}: the token given for this NomadCluster must be a valid management token`;
   if (status === 400 && words === 'ACL support disabled')
     return `${words}: set acl { enabled = true } in the servers' configuration`;
-  if (status >= 300 && status < 400)
-    return `redirect to ${String(headers['location'])} is not followed: set that address`;
   return words;
 }

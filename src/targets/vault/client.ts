@@ -168,6 +168,8 @@ function classOf(status: number, words: string): ErrorClass {
 }
 
 function advice(status: number, words: string): string {
+  if (status === 400 && /HTTP request to an HTTPS server/.test(words))
+    return 'the server speaks TLS there: use https://';
   if (UNREACHABLE_KEYS.test(words)) {
     return `${words}: Vault could not fetch the keys there. Does something answer at that URL, can Vault reach it, and does it trust its certificate (jwksCaPem)?`;
   }
