@@ -1,5 +1,6 @@
 import { isatty } from 'node:tty';
 import { pino } from 'pino';
+import { LineWriter } from './line-writer.ts';
 import { oneLine } from './one-line.ts';
 import { textLine } from './text.ts';
 
@@ -29,8 +30,6 @@ export interface LogOptions {
 }
 
 const STDERR = 2;
-/** Kept for a standard error that takes nothing, as on a full disk; what comes on top is lost. Bytes. */
-const LONGEST_BACKLOG = 1 << 20;
 
 /**
  * One line for each entry, whatever a message holds. Written before the call returns: nothing is lost at exit.
@@ -62,17 +61,15 @@ function writer(stream: LogStream, options: LogOptions): (line: string) => void 
     try {
       stream.write(shape(line));
     } catch {
-      // There is nowhere left to say it.
+      // A full disk, say. There is nowhere left to say it.
     }
   };
 }
 
-/** No worker thread and no file beside the bundle: pino's own synchronous destination. */
+/** Not pino's own destination: on a full disk that keeps what it can't write, and then writes no more. */
 function standardError(): LogStream {
-  const destination = pino.destination({ dest: STDERR, sync: true, maxLength: LONGEST_BACKLOG });
-  // Without a listener a full disk would end the process.
-  destination.on('error', () => undefined);
-  return { isTTY: isatty(STDERR), write: (line) => destination.write(line) };
+  const lines = new LineWriter(STDERR);
+  return { isTTY: isatty(STDERR), write: lines.write.bind(lines) };
 }
 
 function fit(fields: LogFields): Record<string, unknown> {

@@ -1,17 +1,18 @@
 import { spawnSync } from 'node:child_process';
 import { join, resolve } from 'node:path';
-import { mkdtempSync, openSync, closeSync, rmSync } from 'node:fs';
+import { closeSync, constants, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { build } from 'esbuild';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { LineWriter } from '../../src/telemetry/line-writer.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { oneLine } from '../../src/telemetry/one-line.ts';
 import { sheet } from './steps.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 /** What some reader of logs takes for the end of a line, and what a terminal obeys. */
-const UNFIT = /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/;
+const UNFIT = /\p{Cs}|[\u0000-\u001f\u007f-\u009f\u2028\u2029\u202a-\u202e\u2066-\u2069]/u;
 
 const anyText = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 200 }),
@@ -25,6 +26,7 @@ const anyText = fc.oneof(
       '\u001b[31m',
       '\u009b',
       '\ud800',
+      '\u202e',
       '%s',
       '"',
       '\\',
@@ -159,6 +161,7 @@ describe('the log of the bundled executable', () => {
     const { status, stdout, stderr } = spawnSync(process.execPath, [bundle, '5000'], {
       cwd: folder,
       encoding: 'utf8',
+      timeout: 30_000,
       maxBuffer: 1 << 26,
     });
     expect([status, stdout]).toEqual([0, 'done']);
@@ -169,11 +172,41 @@ describe('the log of the bundled executable', () => {
 
   it.runIf(process.platform === 'linux')('a full disk does not end the operator', () => {
     const full = openSync('/dev/full', 'w');
-    const { status, stdout } = spawnSync(process.execPath, [bundle, '50000'], {
+    const { status, stdout } = spawnSync(process.execPath, [bundle, '5000'], {
       stdio: ['ignore', 'pipe', full],
+      timeout: 30_000,
       encoding: 'utf8',
     });
     closeSync(full);
     expect([status, stdout]).toEqual([0, 'done']);
+  });
+});
+
+describe.runIf(process.platform === 'linux')('standard error whose reader stands still', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'nomad-access-pipe-'));
+  const path = join(folder, 'pipe');
+  spawnSync('mkfifo', [path]);
+  const pipe = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  afterAll(() => {
+    closeSync(pipe);
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  function drain(): string {
+    const buffer = Buffer.alloc(1 << 20);
+    return buffer.toString('utf8', 0, readSync(pipe, buffer));
+  }
+
+  it('loses lines instead of stopping the operator, and goes on with a whole one', () => {
+    const writer = new LineWriter(pipe);
+    const long = `${'x'.repeat(5_000)}\n`;
+    const begun = performance.now();
+    for (let i = 0; i < 1_000; i++) writer.write(long);
+    expect(performance.now() - begun).toBeLessThan(5_000);
+    const kept = drain();
+    expect(kept.length).toBeLessThan(100 * long.length);
+    writer.write('the next\n');
+    writer.write('and one more\n');
+    expect(`${kept}${drain()}`.split('\n').slice(-3)).toEqual(['the next', 'and one more', '']);
   });
 });
