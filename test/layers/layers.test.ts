@@ -13,6 +13,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   targets: ['contract', 'plan'],
   sinks: ['contract', 'plan'],
   state: ['contract', 'plan'],
+  telemetry: ['contract', 'plan'],
   sandbox: [],
 };
 
