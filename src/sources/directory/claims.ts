@@ -14,6 +14,10 @@ function positionText({ file, line, column }: Position): string {
 export class Uniqueness {
   readonly #first = new Map<string, Declaration>();
 
+  has(declaration: Pick<Declaration, 'kind' | 'metadata'>): boolean {
+    return this.#first.has(nameOf(declaration));
+  }
+
   /** @returns an error where there is such a resource already. */
   add(declaration: Declaration): ManifestError | undefined {
     const id = nameOf(declaration);
@@ -27,7 +31,8 @@ export class Uniqueness {
   }
 }
 
-function nameOf({ kind, metadata: { namespace, name } }: Declaration): string {
+/** What a resource is called in messages; no two have the same. */
+export function nameOf({ kind, metadata: { namespace, name } }: Pick<Declaration, 'kind' | 'metadata'>): string {
   return namespace === '' ? `${kind} ${name}` : resourceText({ kind, namespace, name });
 }
 
@@ -37,18 +42,24 @@ interface ClaimOptions {
   readonly real: RealPaths;
 }
 
-/** Live objects that two resources stand for: they would overwrite each other for ever. */
-export async function doubleClaims(resources: readonly Resource[], options: ClaimOptions): Promise<ManifestError[]> {
+/** Something that is wrong with a resource only because of what is around it. */
+export interface Fault {
+  readonly resource: Resource;
+  readonly error: ManifestError;
+}
+
+/** Live objects that two resources stand for: they would overwrite each other for ever. The first one of them is in the right. */
+export async function doubleClaims(resources: readonly Resource[], options: ClaimOptions): Promise<Fault[]> {
   const servers = new Servers(resources, options);
   const context = contextOf(options.owner, servers);
   const kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
   const claimed = new Map<string, Resource>();
-  const errors: ManifestError[] = [];
+  const faults: Fault[] = [];
   for (const resource of resources) {
     const error = await claim(resource, kinds.get(resource.kind)?.objects(resource, context) ?? [], claimed, servers);
-    if (error !== undefined) errors.push(error);
+    if (error !== undefined) faults.push({ resource, error });
   }
-  return errors;
+  return faults;
 }
 
 /** @returns an error for the first object that another resource has claimed. */
