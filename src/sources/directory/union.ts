@@ -1,6 +1,6 @@
 import type { AnyKind, ConnectionReference } from '../../contract/kind.ts';
 import type { ManifestError, Resource } from '../../contract/resource.ts';
-import { doubleClaims, Uniqueness, type Fault } from './claims.ts';
+import { doubleClaims, Uniqueness, type Fault, type Precedence } from './claims.ts';
 import type { Declared } from './contents.ts';
 import { DEFAULT, type EnvironmentResource } from './environment.ts';
 import { RealPaths } from './real-paths.ts';
@@ -84,8 +84,7 @@ export class Union {
     return faults;
   }
 
-  /** @param others resources that have no claim to anything that one of this union has. */
-  doubleClaims(others: readonly Resource[] = []): Promise<Fault[]> {
-    return doubleClaims([...this.resources, ...others], { ...this.#options, real: this.#real });
+  doubleClaims(precedence?: Precedence): Promise<Fault[]> {
+    return doubleClaims(this.resources, { ...this.#options, real: this.#real }, precedence);
   }
 }
