@@ -1,5 +1,5 @@
 /** How many times the quiet time a look waits for quiet at most. */
-const MOST_WAITS = 20;
+export const MOST_WAITS = 20;
 
 /** Says when it is time to look again: when it was quiet for a while after a change. Times are those of `performance.now()`. */
 export class Pace {

@@ -7,7 +7,7 @@ import { inOrder, type LoadOptions } from './index.ts';
 import { KnownFiles } from './known-files.ts';
 import { LastGood } from './last-good.ts';
 import { identityOf, listen, Listeners, type Listen } from './listeners.ts';
-import { Pace } from './pace.ts';
+import { MOST_WAITS, Pace } from './pace.ts';
 import { codeOf, nameIn } from './places.ts';
 import { Unread } from './unread.ts';
 
@@ -62,6 +62,7 @@ class Following {
   readonly #options: LoadOptions;
   readonly #watch: WatchOptions;
   readonly #paths: readonly string[];
+  readonly #settleMs: number;
   readonly #pace: Pace;
   readonly #listeners: Listeners;
   readonly #files: KnownFiles;
@@ -71,12 +72,16 @@ class Following {
   #roots = '';
   /** When to look again at the latest. */
   #next = 0;
+  /** Until when the first view may be put off. */
+  readonly #patience: number;
   #isWarned = false;
 
   constructor(options: LoadOptions, watch: WatchOptions) {
     const { signal, settleMs = 50, vanishMs = 2_000 } = watch;
     this.#options = options;
     this.#watch = watch;
+    this.#settleMs = settleMs;
+    this.#patience = performance.now() + MOST_WAITS * settleMs;
     this.#paths = options.paths.map((path) => resolve(options.cwd, path));
     this.#pace = new Pace(settleMs, signal);
     this.#listeners = new Listeners(this.#pace.changed, watch.listen ?? listen);
@@ -111,11 +116,16 @@ class Following {
     this.#listeners.end();
     await this.#files.update(found, started);
     this.#unread.update(found, started);
-    this.#next = Infinity;
-    if (this.isOver() || this.#pace.isDisturbed()) return undefined;
+    this.#next = this.#files.isUnsettled ? performance.now() + this.#settleMs : Infinity;
+    if (this.isOver() || this.#pace.isDisturbed() || this.#isTooEarly()) return undefined;
     const desire = await this.#desire(found, started);
     this.#plan(started);
     return desire;
+  }
+
+  /** A file that was being written when we started may look whole: nothing shall be taken for gone because of that. */
+  #isTooEarly(): boolean {
+    return this.#files.isUnsettled && performance.now() < this.#patience;
   }
 
   async #desire(found: Found, now: number): Promise<Desire> {
@@ -139,11 +149,11 @@ class Following {
   #plan(started: number): void {
     const now = performance.now();
     const isDeaf = this.#warn();
-    const { settleMs = 50, rescanMs = 30_000, deafRescanMs = 5_000 } = this.#watch;
+    const { rescanMs = 30_000, deafRescanMs = 5_000 } = this.#watch;
     const interval = (isDeaf ? Math.min(deafRescanMs, rescanMs) : rescanMs) * (0.9 + 0.2 * Math.random());
     this.#next = Math.min(
       now + Math.max(interval, REST * (now - started)),
-      this.#files.isUnsettled ? now + settleMs : Infinity,
+      this.#files.isUnsettled ? now + this.#settleMs : Infinity,
       this.#files.deadline,
       this.#unread.deadline,
       this.#lastGood.deadline,

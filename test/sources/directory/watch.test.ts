@@ -1,8 +1,15 @@
+import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, rename, rm, symlink, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
+import { UsageError } from '../../../src/contract/errors.ts';
 import type { Desire } from '../../../src/contract/source.ts';
+import { kinds } from '../../../src/kinds/index.ts';
+import { watchDirectory } from '../../../src/sources/directory/watch.ts';
 import { described, Follower, policies, unprivileged } from './following.ts';
-import { declared, errorLine, Folder, manifest, policy } from './loading.ts';
+import { declared, ENVIRONMENT, errorLine, Folder, manifest, policy } from './loading.ts';
 
 const about = (name: string, text: string): string => policy(name, `description: ${text}`);
 const cluster = (name: string, port = 4646): string =>
@@ -130,26 +137,26 @@ describe('files and folders come and go', () => {
 
   it('a file that vanished keeps its resources for a while', async () => {
     using folder = await new Folder().write({ 'a.yaml': policy('a'), 'b.yaml': policy('b') });
-    using follower = new Follower(folder, ['.'], { vanishMs: 400 });
+    using follower = new Follower(folder, ['.'], { vanishMs: 1_000 });
     await follower.next();
     const before = performance.now();
     await unlink(folder.at('b.yaml'));
     await folder.write({ 'a.yaml': about('a', 'new') });
     expect(described(await follower.next()).sort()).toEqual(['a=new', 'b=']);
     expect(policies(await follower.next())).toEqual(['a']);
-    expect(performance.now() - before).toBeGreaterThanOrEqual(400);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(1_000);
   });
 
   it('so does a folder', async () => {
     using folder = await new Folder().write({ 'a.yaml': policy('a'), 'x/y/b.yaml': policy('b') });
-    using follower = new Follower(folder, ['.'], { vanishMs: 400 });
+    using follower = new Follower(folder, ['.'], { vanishMs: 1_000 });
     await follower.next();
     const before = performance.now();
     await rm(folder.at('x'), { recursive: true });
     const desire = await follower.next();
     expect(desire).toMatchObject({ errors: [], unknown: [] });
     expect(policies(desire)).toEqual(['a']);
-    expect(performance.now() - before).toBeGreaterThanOrEqual(400);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(1_000);
   });
 
   it('a file that comes back in time was never gone', async () => {
@@ -361,18 +368,18 @@ describe('a broken file', () => {
 
   it('that vanishes unread is unknown until it is given up', async () => {
     using folder = await new Folder().write({ 'a.yaml': 'a: [', 'b.yaml': policy('b') });
-    using follower = new Follower(folder, ['.'], { vanishMs: 400 });
+    using follower = new Follower(folder, ['.'], { vanishMs: 1_000 });
     await follower.next();
     const before = performance.now();
     await unlink(folder.at('a.yaml'));
     expect(await follower.next()).toMatchObject({ errors: [], unknown: ['a.yaml'] });
     expect(await follower.next()).toMatchObject({ errors: [], unknown: [] });
-    expect(performance.now() - before).toBeGreaterThanOrEqual(400);
+    expect(performance.now() - before).toBeGreaterThanOrEqual(1_000);
   });
 
   it('a line that is half written for a while is not taken for the whole', async () => {
     using folder = await new Folder().write({ 'a.yaml': both(policy('a'), policy('b')) });
-    using follower = new Follower(folder, ['.'], { settleMs: 200 });
+    using follower = new Follower(folder, ['.'], { settleMs: 1_000 });
     await follower.next();
     await writeFile(folder.at('a.yaml'), '');
     for (const piece of [about('a', 'new'), '---\n', policy('b'), '---\n', policy('c')]) {
@@ -630,5 +637,64 @@ describe('limits', () => {
     const held = await follower.until(({ errors }) => errors.length > 0);
     expect(held.errors.at(-1)).toMatchObject({ file: 'z.yaml', message: expect.stringContaining('100000') as string });
     expect(policies(held)).toEqual(['z']);
+  });
+});
+
+describe('the end', () => {
+  it('standard input is refused: it has no later state', () => {
+    using folder = new Folder();
+    expect(() => new Follower(folder, ['.', '-'])).toThrow(UsageError);
+    expect(() => new Follower(folder, ['-'])).toThrow(/standard input can't be followed/);
+  });
+
+  const listeners = (): number => process.getActiveResourcesInfo().filter((name) => name === 'FSEventWrap').length;
+
+  it('comes at once with the signal, whether or not somebody waits, and nothing is listened to any more', async () => {
+    using folder = await new Folder().write({ 'a.yaml': policy('a'), 'b/b.yaml': policy('b') });
+    const before = listeners();
+    const waiting = new Follower(folder);
+    const busy = new Follower(folder);
+    await Promise.all([waiting.next(), busy.next()]);
+    expect(listeners()).toBeGreaterThan(before);
+    const done = waiting.isDone();
+    busy.abort();
+    waiting.abort();
+    await expect.poll(listeners).toBe(before);
+    expect(await done).toBe(true);
+    expect(await busy.isDone()).toBe(true);
+    expect(await new Follower(folder, ['.'], { signal: AbortSignal.abort() }).isDone()).toBe(true);
+    expect(listeners()).toBe(before);
+  });
+
+  it('also comes when the views are no longer taken', async () => {
+    using folder = await new Folder().write({ 'a.yaml': policy('a') });
+    const before = listeners();
+    const options = { kinds, paths: ['.'], base: folder.path, cwd: folder.path, owner: 'x', environment: ENVIRONMENT };
+    for await (const desire of watchDirectory(options, { signal: new AbortController().signal })) {
+      expect(listeners()).toBeGreaterThan(before);
+      expect(policies(desire)).toEqual(['a']);
+      break;
+    }
+    await expect.poll(listeners).toBe(before);
+  });
+
+  it('keeps no process alive', async () => {
+    using folder = await new Folder().write({ 'a.yaml': both(cluster('default'), policy('a')) });
+    const at = (path: string): string =>
+      JSON.stringify(pathToFileURL(resolve(import.meta.dirname, '../../../src', path)));
+    const program = `
+      import { kinds } from ${at('kinds/index.ts')};
+      import { watchDirectory } from ${at('sources/directory/watch.ts')};
+      const base = ${JSON.stringify(folder.path)};
+      const abort = new AbortController();
+      const options = { kinds, paths: ['.'], base, cwd: base, owner: 'x', environment: [] };
+      const views = watchDirectory(options, { signal: abort.signal });
+      console.log((await views.next()).value.resources.length);
+      void views.next().then(({ done }) => console.log(done));
+      setTimeout(() => abort.abort(), 50);`;
+    const child = promisify(execFile)(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program], {
+      timeout: 30_000,
+    });
+    expect((await child).stdout).toBe('2\ntrue\n');
   });
 });
