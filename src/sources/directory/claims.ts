@@ -14,6 +14,10 @@ function positionText({ file, line, column }: Position): string {
 export class Uniqueness {
   readonly #first = new Map<string, Declaration>();
 
+  has(declaration: Pick<Declaration, 'kind' | 'metadata'>): boolean {
+    return this.#first.has(nameOf(declaration));
+  }
+
   /** @returns an error where there is such a resource already. */
   add(declaration: Declaration): ManifestError | undefined {
     const id = nameOf(declaration);
@@ -27,7 +31,8 @@ export class Uniqueness {
   }
 }
 
-function nameOf({ kind, metadata: { namespace, name } }: Declaration): string {
+/** What a resource is called in messages; no two have the same. */
+export function nameOf({ kind, metadata: { namespace, name } }: Pick<Declaration, 'kind' | 'metadata'>): string {
   return namespace === '' ? `${kind} ${name}` : resourceText({ kind, namespace, name });
 }
 
@@ -37,35 +42,66 @@ interface ClaimOptions {
   readonly real: RealPaths;
 }
 
-/** Live objects that two resources stand for: they would overwrite each other for ever. */
-export async function doubleClaims(resources: readonly Resource[], options: ClaimOptions): Promise<ManifestError[]> {
+/** Something that is wrong with a resource only because of what is around it. */
+export interface Fault {
+  readonly resource: Resource;
+  readonly error: ManifestError;
+}
+
+/** What was there before, and what is there no more but for a while. */
+export interface Precedence {
+  /** What these stood for stays theirs. */
+  readonly before: readonly Resource[];
+  /** These have no claim to what another one has. */
+  readonly yielding: readonly Resource[];
+}
+
+/**
+ * Live objects that two resources stand for: they would overwrite each other for ever. The first one is in the right, or the one
+ * that stood for it before.
+ */
+export async function doubleClaims(
+  resources: readonly Resource[],
+  options: ClaimOptions,
+  { before, yielding }: Precedence = { before: [], yielding: [] },
+): Promise<Fault[]> {
+  const all = await claims([...resources, ...yielding], options);
+  const doubled = [...all].filter(([, claim]) => claim.size > 1);
+  const holders = doubled.length === 0 || before.length === 0 ? undefined : await claims(before, options);
+  const weak = new Set(yielding);
+  const errors = new Map<Resource, ManifestError>();
+  for (const [object, claim] of doubled) {
+    const [first] = claim.keys();
+    const [holder] = holders?.get(object)?.keys() ?? [];
+    const isHolder = (resource: Resource): boolean =>
+      holder !== undefined && nameOf(holder) === nameOf(resource) && !weak.has(resource);
+    const right = [...claim.keys()].find(isHolder) ?? first;
+    for (const [resource, key] of claim) {
+      if (right === undefined || resource === right || errors.has(resource)) continue;
+      errors.set(resource, claimError(resource, right, key));
+    }
+  }
+  return [...errors].map(([resource, error]) => ({ resource, error }));
+}
+
+/** The resources that stand for a live object, by a text that is the same for one object, and the key by which each does. */
+async function claims(
+  resources: readonly Resource[],
+  options: ClaimOptions,
+): Promise<Map<string, Map<Resource, ObjectKey>>> {
   const servers = new Servers(resources, options);
   const context = contextOf(options.owner, servers);
   const kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
-  const claimed = new Map<string, Resource>();
-  const errors: ManifestError[] = [];
+  const claimed = new Map<string, Map<Resource, ObjectKey>>();
   for (const resource of resources) {
-    const error = await claim(resource, kinds.get(resource.kind)?.objects(resource, context) ?? [], claimed, servers);
-    if (error !== undefined) errors.push(error);
+    for (const { key } of kinds.get(resource.kind)?.objects(resource, context) ?? []) {
+      const object = await servers.globalName(key);
+      const claim = claimed.get(object);
+      if (claim === undefined) claimed.set(object, new Map([[resource, key]]));
+      else if (!claim.has(resource)) claim.set(resource, key);
+    }
   }
-  return errors;
-}
-
-/** @returns an error for the first object that another resource has claimed. */
-async function claim(
-  resource: Resource,
-  objects: readonly { readonly key: ObjectKey }[],
-  claimed: Map<string, Resource>,
-  servers: Servers,
-): Promise<ManifestError | undefined> {
-  let error: ManifestError | undefined;
-  for (const { key } of objects) {
-    const object = await servers.globalName(key);
-    const other = claimed.get(object);
-    if (other === undefined) claimed.set(object, resource);
-    else if (other !== resource) error ??= claimError(resource, other, key);
-  }
-  return error;
+  return claimed;
 }
 
 function claimError(resource: Resource, other: Resource, key: ObjectKey): ManifestError {

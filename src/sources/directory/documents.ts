@@ -10,13 +10,21 @@ const MOST_ERRORS = 100;
 const MOST_TOKENS = 2_000_000;
 const OPTIONS = { uniqueKeys: false, resolveKnownTags: false, prettyErrors: false, strict: true } as const;
 
+/** Which part of a file a document is. */
+export interface Place {
+  /** Offsets in the text. */
+  readonly start: number;
+  readonly end: number;
+  /** Of the start. */
+  readonly line: number;
+}
+
 /** A document that is not empty. */
 export interface ParsedDocument {
   readonly value: unknown;
-  /** Valid as long as the document's tree shall be kept. */
+  /** Holds the document's tree. */
   readonly locator: Locator;
-  /** The same, from a tree that is made anew: it holds nothing but the text. */
-  readonly relocate: () => Locator;
+  readonly place: Place;
 }
 
 export interface FileProblems {
@@ -47,7 +55,7 @@ export function parseFile(source: SourceText, most: number, take: (document: Par
     const start = offset === 0 ? 0 : source.text.lastIndexOf('\n', offset - 1) + 1;
     const place = { start, end, line: lines.at(start).line };
     const locator = new Locator(document.contents, plain.targets, position);
-    take({ value: plain.value, locator, relocate: () => relocated(source, place) });
+    take({ value: plain.value, locator, place });
   }
   return { errors: onePerLine(problems, (offset) => position(Math.min(offset, lastOffset(source.text)))), isBroken };
 }
@@ -156,7 +164,7 @@ function problemOf({ code, message, pos }: YAMLError): Problem {
 }
 
 /** Parses one document again, with its positions in the whole file. */
-function relocated({ name, text }: SourceText, place: { start: number; end: number; line: number }): Locator {
+export function locatorAt({ name, text }: SourceText, place: Place): Locator {
   const part = text.slice(place.start, place.end);
   const lines = new Lines(part);
   const position = (offset: number): Position => {

@@ -11,15 +11,25 @@ export interface EnvironmentConnection {
 
 /** The name that references without a name mean. */
 export const DEFAULT = 'default';
-const SOURCE = 'environment';
-const POSITION = { file: SOURCE, line: 1, column: 1 } as const;
+/** What stands for the file of such a connection. */
+export const ENVIRONMENT = 'environment';
+const POSITION = { file: ENVIRONMENT, line: 1, column: 1 } as const;
 
 export type EnvironmentResource =
   | { readonly kind: string; readonly resource: Resource }
   | { readonly kind: string; readonly errors: readonly ManifestError[] };
 
-/** @param folder where relative paths in the environment start from; absolute. */
+/** Those of them that are of a kind that is known. @param folder where relative paths in them start from; absolute. */
 export function fromEnvironment(
+  connections: readonly EnvironmentConnection[],
+  kinds: readonly AnyKind[],
+  folder: string,
+): EnvironmentResource[] {
+  const made = connections.map((connection) => resourceOf(connection, kinds, folder));
+  return made.filter((connection) => connection !== undefined);
+}
+
+function resourceOf(
   connection: EnvironmentConnection,
   kinds: readonly AnyKind[],
   folder: string,
@@ -39,7 +49,7 @@ export function fromEnvironment(
     kind: kind.kind,
     metadata: { name: DEFAULT, namespace: '', annotations: {} },
     spec: checked.value,
-    source: SOURCE,
+    source: ENVIRONMENT,
     folder,
     locate: () => POSITION,
   };

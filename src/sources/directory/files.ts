@@ -1,7 +1,8 @@
 import { lstat, readdir, readlink, realpath, stat } from 'node:fs/promises';
-import { dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import type { Dirent } from 'node:fs';
 import type { ManifestError } from '../../contract/resource.ts';
+import { wayOf } from './links.ts';
 import { fileError, fileProblem, codeOf, isWithin, nameIn, type SourceFile } from './places.ts';
 
 /** The files that -f stands for. */
@@ -9,14 +10,32 @@ export interface Found {
   readonly files: readonly SourceFile[];
   readonly errors: readonly ManifestError[];
   readonly roots: readonly string[];
+  /** Folders whose entries are known, as reached from their roots; absolute. */
+  readonly folders: readonly string[];
+  /** What should have led to files and did not, each with its error; absolute. */
+  readonly blocked: readonly string[];
+}
+
+/** Is told, before it is looked at, of everything that decides which files are found. */
+export interface Witness {
+  /** A folder is about to be listed. */
+  folder(path: string): Promise<void>;
+  /** What stands under this one name matters, be it a symlink on the way to a file or the file at its end. */
+  entry(path: string): Promise<void>;
 }
 
 export const STDIN = '-';
-const MANIFEST = /\.(yaml|yml|json)$/;
+/** Names of files that are manifests. */
+export const MANIFEST = /\.(yaml|yml|json)$/;
 
 /** Finds every manifest under the paths, each real file once. */
-export async function findFiles(paths: readonly string[], base: string, cwd: string): Promise<Found> {
-  const search = new Search(base);
+export async function findFiles(
+  paths: readonly string[],
+  base: string,
+  cwd: string,
+  witness?: Witness,
+): Promise<Found> {
+  const search = new Search(base, witness);
   const roots: string[] = [];
   for (const path of new Set(paths)) {
     const absolute = resolve(cwd, path);
@@ -24,7 +43,8 @@ export async function findFiles(paths: readonly string[], base: string, cwd: str
     if (path === STDIN) search.files.push({ name: STDIN, path: '', folder: cwd, root: cwd });
     else await search.root(path, absolute);
   }
-  return { files: search.files, errors: search.errors, roots: [...new Set(roots)] };
+  const { files, errors, folders, blocked } = search;
+  return { files, errors, folders, blocked, roots: [...new Set(roots)] };
 }
 
 interface Folder {
@@ -43,24 +63,29 @@ interface Root extends Folder {
 class Search {
   readonly files: SourceFile[] = [];
   readonly errors: ManifestError[] = [];
+  readonly folders: string[] = [];
+  readonly blocked: string[] = [];
   /** Real paths of files and folders. */
   readonly #seen = new Set<string>();
 
   readonly #base: string;
+  readonly #witness: Witness | undefined;
 
-  constructor(base: string) {
+  constructor(base: string, witness: Witness | undefined) {
     this.#base = base;
+    this.#witness = witness;
   }
 
   async root(given: string, path: string): Promise<void> {
     try {
+      await this.#onTheWay(await realpath(dirname(path)), path);
       const real = await realpath(path);
       const info = await stat(real);
       if (info.isDirectory()) await this.#tree({ path, real, found: [], links: [] });
-      else if (!info.isFile()) this.errors.push(fileError(given, notRegular));
+      else if (!info.isFile()) this.#block(path, fileError(given, notRegular));
       else this.#file(this.files, path, real, dirname(path));
     } catch (error) {
-      this.errors.push(fileError(given, await linkProblem(path, error)));
+      this.#block(path, fileError(given, await linkProblem(path, error)));
     }
   }
 
@@ -85,7 +110,9 @@ class Search {
 
   async #entries(folder: Folder): Promise<Dirent[]> {
     try {
+      await this.#witness?.folder(folder.path);
       const entries = await readdir(folder.path, { withFileTypes: true });
+      this.folders.push(folder.path);
       return entries.sort((a, b) => (a.name < b.name ? -1 : 1));
     } catch (error) {
       this.#refuse(folder.path, fileProblem(error));
@@ -95,6 +122,7 @@ class Search {
 
   async #link(root: Root, { path, parent }: { path: string; parent: Folder }): Promise<void> {
     try {
+      await this.#onTheWay(parent.real, path);
       const real = await realpath(path);
       const info = await stat(real);
       const isManifest = MANIFEST.test(path);
@@ -120,8 +148,19 @@ class Search {
     return false;
   }
 
+  /** @param parent real. */
+  async #onTheWay(parent: string, path: string): Promise<void> {
+    if (this.#witness === undefined) return;
+    for (const entry of await wayOf(join(parent, basename(path)))) await this.#witness.entry(entry);
+  }
+
   #refuse(path: string, message: string): void {
-    this.errors.push(fileError(nameIn(this.#base, path), message));
+    this.#block(path, fileError(nameIn(this.#base, path), message));
+  }
+
+  #block(path: string, error: ManifestError): void {
+    this.blocked.push(path);
+    this.errors.push(error);
   }
 }
 

@@ -1,6 +1,5 @@
 import type { ManifestError } from '../../contract/resource.ts';
 import { parseFile, tooManyDocuments, type ParsedDocument } from './documents.ts';
-import type { SourceFile } from './places.ts';
 import { isRecord } from './plain.ts';
 import { pathText, type Path } from './positions.ts';
 import type { SourceText } from './read.ts';
@@ -8,9 +7,11 @@ import type { SourceText } from './read.ts';
 /** Documents in all files, items of lists included. */
 export const MOST_DOCUMENTS = 100_000;
 
+const TOP: Path = [];
+
 /** One declaration: a document, or an item of a `kind: List`. */
 export interface Manifest {
-  readonly file: SourceFile;
+  readonly source: SourceText;
   readonly document: ParsedDocument;
   /** Where in the document it stands. */
   readonly at: Path;
@@ -26,7 +27,6 @@ export interface ManifestsRead {
 
 /** Hands over one manifest after the other. @param most how many may still come. */
 export function manifestsIn(source: SourceText, most: number, take: (manifest: Manifest) => void): ManifestsRead {
-  const { text: _, ...file } = source;
   const wrong: ManifestError[] = [];
   let count = 0;
   const expand = (manifest: Manifest): void => {
@@ -39,7 +39,7 @@ export function manifestsIn(source: SourceText, most: number, take: (manifest: M
     else if (count === most + 1) wrong.push(errorAt(manifest, [], tooManyDocuments));
   };
   const { errors, isBroken } = parseFile(source, most, (document) => {
-    expand({ file, document, at: [], value: document.value });
+    expand({ source, document, at: TOP, value: document.value });
   });
   return { count, errors: [...errors, ...wrong], isComplete: !isBroken && wrong.length === 0 };
 }

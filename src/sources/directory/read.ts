@@ -24,19 +24,23 @@ export async function readFiles(
   stdin: (() => Promise<string>) | undefined,
 ): Promise<Texts> {
   const errors: ManifestError[] = [];
-  const readable = await withinLimits(files, errors);
-  const contents = await each(readable, (file) => contentOf(file, stdin));
+  const readable = withinLimits(files, await each(files, sizeOf), errors);
+  const contents = await each(readable, (file) => textOf(file, stdin));
   const texts: SourceText[] = [];
   for (const [i, file] of readable.entries()) {
-    const text = checked(file.name, contents[i] ?? '');
+    const text = contents[i] ?? '';
     if (typeof text === 'string') texts.push({ ...file, text });
     else errors.push(text);
   }
   return { texts, errors };
 }
 
-async function withinLimits(files: readonly SourceFile[], errors: ManifestError[]): Promise<SourceFile[]> {
-  const sizes = await each(files, sizeOf);
+/** The files that may be read. @param sizes in bytes, or what is wrong with the file. */
+export function withinLimits(
+  files: readonly SourceFile[],
+  sizes: readonly (number | string)[],
+  errors: ManifestError[],
+): SourceFile[] {
   const readable: SourceFile[] = [];
   let total = 0;
   for (const [i, file] of files.entries()) {
@@ -67,6 +71,11 @@ async function sizeOf(file: SourceFile): Promise<number | string> {
   }
 }
 
+/** The text of a file, or why there is none. */
+export async function textOf(file: SourceFile, stdin?: () => Promise<string>): Promise<string | ManifestError> {
+  return checked(file.name, await contentOf(file, stdin));
+}
+
 async function contentOf(
   file: SourceFile,
   stdin: (() => Promise<string>) | undefined,
@@ -80,7 +89,6 @@ async function contentOf(
   }
 }
 
-/** The text of a file, or why it is none. */
 function checked(name: string, content: string | Buffer | Error): string | ManifestError {
   if (content instanceof Error) return fileError(name, content.message);
   const size = typeof content === 'string' ? Buffer.byteLength(content) : content.length;
@@ -119,7 +127,7 @@ function firstBadLine(content: string | Buffer): number {
 }
 
 /** Like Promise.all, with few at a time. */
-async function each<T, R>(items: readonly T[], action: (item: T) => Promise<R>): Promise<R[]> {
+export async function each<T, R>(items: readonly T[], action: (item: T) => Promise<R>): Promise<R[]> {
   const results: R[] = [];
   let next = 0;
   const worker = async (): Promise<void> => {

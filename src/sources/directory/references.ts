@@ -36,13 +36,13 @@ export class Names {
 }
 
 /** References to connections that nobody declares. */
-export function undeclared(resource: Resource, kind: AnyKind, names: Names): ManifestError[] {
-  const missing = kind.references(resource.spec).filter((reference) => !names.mayHave(reference));
-  return missing.map((reference) => ({
-    ...resource.locate(reference.path),
-    path: reference.path,
-    message: `no ${reference.kind} called "${reference.name}" is declared${alternatives(reference, names)}`,
-  }));
+export function undeclared(resource: Resource, kind: AnyKind, names: Names): readonly ConnectionReference[] {
+  return kind.references(resource.spec).filter((reference) => !names.mayHave(reference));
+}
+
+export function undeclaredError(resource: Resource, reference: ConnectionReference, names: Names): ManifestError {
+  const message = `no ${reference.kind} called "${reference.name}" is declared${alternatives(reference, names)}`;
+  return { ...resource.locate(reference.path), path: reference.path, message };
 }
 
 function alternatives({ kind, name }: ConnectionReference, names: Names): string {

@@ -1,11 +1,12 @@
 import { z } from 'zod';
 import type { AnyKind } from '../../contract/kind.ts';
 import { API_VERSION, GROUP, type ManifestError, type Position, type Resource } from '../../contract/resource.ts';
-import type { ParsedDocument } from './documents.ts';
+import { locatorAt, type Place } from './documents.ts';
 import { check, type Issue } from './issues.ts';
 import type { Manifest } from './manifests.ts';
 import { isRecord } from './plain.ts';
 import { pathText, type Locator, type Path } from './positions.ts';
+import type { SourceText } from './read.ts';
 import { didYouMean } from './suggest.ts';
 
 /** What identifies a resource, whatever else it holds. */
@@ -113,7 +114,7 @@ class Validation {
     return {
       kind: kind.kind,
       metadata: { name, namespace: isCluster ? '' : namespace, annotations: annotations ?? {} },
-      locate: locate(this.#manifest.document, this.#manifest.at),
+      locate: locate(this.#manifest.source, this.#manifest.document.place, this.#manifest.at),
     };
   }
 
@@ -138,8 +139,10 @@ class Validation {
   }
 
   #resource(kind: AnyKind, declaration: Declaration, spec: unknown): Resource {
-    const { name: source, folder } = this.#manifest.file;
-    const resource: Resource = { ...declaration, spec, source, folder };
+    const { name: source, folder } = this.#manifest.source;
+    const { kind: name, locate } = declaration;
+    const { metadata, spec: kept } = compact({ metadata: declaration.metadata, spec });
+    const resource: Resource = { kind: name, metadata, spec: kept, source, folder, locate };
     for (const { path, message } of kind.check?.(resource) ?? []) this.#reportAt(path, message);
     return resource;
   }
@@ -161,8 +164,13 @@ class Validation {
 }
 
 /** Keeps no tree of the document: it is parsed again for the rare position that is asked for later. */
-function locate({ relocate }: ParsedDocument, at: Path): (path: string) => Position {
-  return (path) => positionOf(relocate(), at, path);
+function locate(source: SourceText, place: Place, at: Path): (path: string) => Position {
+  return (path) => positionOf(locatorAt(source, place), at, path);
+}
+
+/** The same data in as little memory as it can be: what parsers make holds pieces of the text and many spare slots. */
+function compact<T>(data: T): T {
+  return JSON.parse(JSON.stringify(data)) as T;
 }
 
 function positionOf(locator: Locator, at: Path, path: string): Position {
