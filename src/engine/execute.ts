@@ -62,17 +62,20 @@ function isDeletion(planned: PlannedStep): boolean {
   return planned.step.action === 'delete';
 }
 
-/** What the inventory holds from before a create until its result is known; of what was ours before, all else stays. */
+/**
+ * What the inventory holds from before a create until its result is known. What was ours under that key is gone, and so
+ * is its identifier: what stands there after a crash is ours only if it is what was intended. What was remembered of it
+ * (its expiry) stays.
+ */
 function intentOf(planned: PlannedStep): Owned {
   const desired = desiredOf(planned);
   const deferred = Object.values(desired.fields).some((value) => value instanceof Deferred);
-  const intent = deferred ? {} : { intent: fingerprint(settled(desired.fields), desired.rules) };
-  if (planned.owned?.state === 'owned') return { ...planned.owned, ...intent };
+  const detail = { ...planned.owned?.detail, ...desired.detail };
   return {
     ...ownership(desired, false),
     state: 'pending',
-    ...intent,
-    ...(desired.detail && { detail: desired.detail }),
+    ...(!deferred && { intent: fingerprint(settled(desired.fields), desired.rules) }),
+    ...(Object.keys(detail).length > 0 && { detail }),
   };
 }
 

@@ -2,12 +2,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
-import { CrashRig } from './crash-cases.ts';
+import { CrashRig, sampleOf, scenarios, type Scenario } from './crash-cases.ts';
 
-describe.skipIf(!requireServers('nomad', 'vault'))('SIGKILL in the middle of an apply on real servers', () => {
+/** Every boundary is taken on the sandbox; here a sample, another one each time. */
+describe.skipIf(!requireServers('nomad', 'vault'))('a command that is cut short on real servers', () => {
   let nomad: NomadServer;
   let vault: VaultServer;
   let rig: CrashRig;
+  const sample = sampleOf(5);
 
   beforeAll(async () => {
     [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
@@ -19,55 +21,31 @@ describe.skipIf(!requireServers('nomad', 'vault'))('SIGKILL in the middle of an 
     await Promise.all([nomad.stop(), vault.stop()]);
   });
 
-  it('when everything is made: the next apply ends in the declared state', async () => {
-    rig.declare();
-    const requests = await rig.requestsOfAnApply();
-    expect(requests).toBeGreaterThan(20);
-    let killed = 0;
-    for (let index = 1; index <= requests; index++) {
-      for (const phase of ['before', 'after'] as const) {
-        await rig.reset();
-        if (await rig.killAt(index, phase)) killed++;
-        await rig.converges(['first', 'second'], `killed ${phase} request ${String(index)}`);
-      }
-    }
-    expect(killed).toBe(2 * requests);
-  }, 600_000);
+  it.each<[string, Scenario]>([
+    ['everything is made: the next apply ends in the declared state', scenarios.made],
+    ['everything is made, then edited: the next apply ends in what is declared now', scenarios.madeThenEdited],
+    ['a token is replaced, another deleted and policies change', scenarios.changed],
+    ['everything is destroyed: the next destroy leaves nothing', scenarios.destroyed],
+    ['what somebody deleted by hand is made again, then edited', scenarios.remadeThenEdited],
+    ['what somebody deleted by hand is made again: a destroy then leaves nothing', scenarios.remadeThenDestroyed],
+    ['a disabled mount and deleted tokens are made again', scenarios.partlyRemade],
+  ])('SIGKILL while %s', { timeout: 300_000 }, async (_name, scenario) => {
+    expect(await rig.killAtBoundaries(scenario, sample)).toBeGreaterThan(1);
+  });
 
-  it('when a token is replaced, another deleted and policies change', async () => {
-    await rig.reset();
-    expect(await rig.requestsOfAnApply()).toBeGreaterThan(20);
-    rig.declareChanged();
-    const requests = await rig.requestsOfAnApply();
-    let killed = 0;
-    for (let index = 1; index <= requests; index++) {
-      await rig.reset();
-      await rig.requestsOfAnApply();
-      rig.declareChanged();
-      if (await rig.killAt(index, 'after')) killed++;
-      await rig.converges(['first'], `killed after request ${String(index)}`);
-    }
-    expect(killed).toBeGreaterThan(20);
-  }, 600_000);
+  it.each(['before', 'after'] as const)(
+    'a connection that breaks %s a request was carried out: nothing fails and nothing is doubled',
+    async (phase) => {
+      expect(await rig.loseAtBoundaries(scenarios.made, phase, sample)).toBeGreaterThan(1);
+    },
+  );
 
-  it('when the manifests are edited before the next apply', async () => {
+  it('SIGKILL between a secret file and the inventory: the next apply knows it, and a destroy takes it along', async () => {
     await rig.reset();
-    const requests = await rig.requestsOfAnApply();
-    for (let index = 1; index <= requests; index++) {
-      await rig.reset();
-      await rig.killAt(index, 'after');
-      rig.declareChanged();
-      await rig.converges(['first'], `killed after request ${String(index)}, then edited`);
-    }
-  }, 600_000);
-
-  it('when replies are lost instead: the same apply goes on and nothing is doubled', async () => {
+    await rig.killAfterFile('secrets/first');
+    await rig.converges(['first', 'second'], '');
     await rig.reset();
-    const requests = await rig.requestsOfAnApply();
-    for (let index = 1; index <= requests; index++) {
-      await rig.reset();
-      await rig.loseReplyOf(index);
-      await rig.converges(['first', 'second'], `lost the reply to request ${String(index)}`);
-    }
-  }, 600_000);
+    await rig.killAfterFile('secrets/second');
+    await rig.vanishes('');
+  });
 });

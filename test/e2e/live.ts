@@ -30,6 +30,40 @@ export class LiveNomad {
     return (await this.request<Record<string, unknown>>('GET', `/v1/acl/token/${accessorId}`)).body;
   }
 
+  /** The tokens that carry our marker. */
+  async marked(): Promise<Awaited<ReturnType<LiveNomad['tokens']>>> {
+    return (await this.tokens()).filter((token) => token.Name.includes(' [na:'));
+  }
+
+  async policyNames(): Promise<string[]> {
+    return (await this.request<{ Name: string }[]>('GET', '/v1/acl/policies')).body.map((p) => p.Name).sort();
+  }
+
+  putPolicy(name: string, rules: string): Promise<unknown> {
+    return this.request('PUT', `/v1/acl/policy/${name}`, { Name: name, Rules: rules });
+  }
+
+  /** @returns undefined where there is no such policy. */
+  async rulesOf(name: string): Promise<string | undefined> {
+    const { status, body } = await this.request<{ Rules: string }>('GET', `/v1/acl/policy/${name}`);
+    return status === 200 ? body.Rules : undefined;
+  }
+
+  /** Whether somebody who holds a secret is somebody to Nomad. */
+  async accepts(secretId: string): Promise<boolean> {
+    const response = await fetch(`${this.server.address}/v1/acl/token/self`, {
+      headers: { 'x-nomad-token': secretId },
+    });
+    return response.status === 200;
+  }
+
+  /** Deletes every policy, and every token but the bootstrap token. */
+  async clear(): Promise<void> {
+    for (const name of await this.policyNames()) await this.request('DELETE', `/v1/acl/policy/${name}`);
+    for (const { AccessorID, Name } of await this.tokens())
+      if (Name !== 'Bootstrap Token') await this.request('DELETE', `/v1/acl/token/${AccessorID}`);
+  }
+
   /** Every policy, token and role, whole, but for the indexes that any write moves. */
   async everything(): Promise<unknown> {
     const names = (await this.request<{ Name: string }[]>('GET', '/v1/acl/policies')).body.map((p) => p.Name);
@@ -59,6 +93,17 @@ export class LiveVault {
 
   async list(path: string): Promise<string[]> {
     return (await this.request<{ data?: { keys: string[] } }>('GET', `${path}?list=true`)).body.data?.keys ?? [];
+  }
+
+  async mounts(): Promise<string[]> {
+    return Object.keys((await this.data('sys/auth')) ?? {}).sort();
+  }
+
+  /** Disables every auth mount but the built-in one, and deletes every policy that can be deleted. */
+  async clear(): Promise<void> {
+    for (const mount of await this.mounts()) if (mount !== 'token/') await this.request('DELETE', `sys/auth/${mount}`);
+    for (const name of await this.list('sys/policies/acl'))
+      if (name !== 'root' && name !== 'default') await this.request('DELETE', `sys/policies/acl/${name}`);
   }
 
   /** Every auth mount with its configuration and roles, and every policy. */

@@ -65,6 +65,14 @@ export class Workspace {
     return readFileSync(join(this.manifests, file), 'utf8');
   }
 
+  /** The objects that the inventory holds, as `connection/type/name`, sorted. */
+  recorded(): string[] {
+    const state = JSON.parse(this.read('.nomad-access.state.json')) as {
+      objects: { key: { connection: string; type: string; name: string } }[];
+    };
+    return state.objects.map(({ key }) => `${key.connection}/${key.type}/${key.name}`).sort();
+  }
+
   start(
     args: readonly string[],
     env: Readonly<Record<string, string>> = {},
