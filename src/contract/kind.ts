@@ -100,6 +100,8 @@ export interface ObjectType {
   update?(io: Io, desired: SettledDesired, live: Live): Promise<Live>;
   /** @returns Nomad's index of the deletion, where it has one. */
   remove?(io: Io, target: { key: ObjectKey; live: Live; owned: Owned }): Promise<number | undefined>;
+  /** Removes what a create that was interrupted may have left beside the object, and not the object. */
+  abandon?(io: Io, key: ObjectKey): Promise<void>;
   /** The live object of an inventory entry, where its key alone does not tell. */
   find?(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | Unreadable | undefined;
   /** What the inventory shall remember of the object as it stands after a write, or when it is found. Never a secret. */

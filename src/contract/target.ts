@@ -74,6 +74,8 @@ export interface FileApi {
   write(path: string, content: string): Promise<void>;
   /** @throws TargetError; a missing file is no error. */
   remove(path: string): Promise<void>;
+  /** Removes what a write that was interrupted may have left beside the file, and not the file. @throws TargetError */
+  discard(path: string): Promise<void>;
 }
 
 /** Secrets on their way from the create that made them to their sink; in memory only, each handed over once. */

@@ -161,8 +161,7 @@ export class Controller {
   }
 
   #enqueue(id: string, delay = 0, isRetry = false): void {
-    this.#options.observer.queued(kindIn(id), isRetry);
-    this.#queue.add(id, delay);
+    if (this.#queue.add(id, delay)) this.#options.observer.queued(kindIn(id), isRetry);
   }
 
   /** What the inventory holds and nothing declares any more. */
@@ -212,6 +211,7 @@ export class Controller {
     this.#notSaved(error);
     this.#options.observer.warned(`a pass over ${String(ids.length)} resources failed: ${messageOf(error)}`);
     for (const id of ids) {
+      this.#options.observer.finished(kindIn(id), 0, 'error');
       this.#queue.done(id);
       this.#retry(id, AGAIN_MS.dependency);
     }
@@ -330,7 +330,10 @@ export class Controller {
     else if (verdict.again !== 'changed')
       this.#retry(id, AGAIN_MS[verdict.again] * (0.8 + this.#options.random() * 0.4));
     const dueAt = Math.min(...results.map(([{ desired }]) => desired?.dueAt ?? Infinity));
-    if (dueAt !== Infinity) this.#queue.add(id, Math.max(0, dueAt - world.now()) + 1);
+    if (dueAt !== Infinity) this.#enqueue(id, Math.max(0, dueAt - world.now()) + 1);
+    // What was adopted may now be replaced.
+    if (results.some(([{ step }, { status }]) => step.reason === 'Adopted' && status === 'unchanged'))
+      this.#enqueue(id);
   }
 
   /** It is not known what became of the last try: look before the next one, which comes the later the more have failed. */

@@ -125,7 +125,7 @@ class Run {
 
   async #writeResult(planned: PlannedStep, dependencyFailed: boolean): Promise<Result> {
     if (planned.step.action === 'refuse') return { status: 'refused', message: planned.step.message };
-    if (planned.step.action === 'noop') return this.#note(planned);
+    if (planned.step.action === 'noop') return this.#leave(planned);
     if (dependencyFailed) return { status: 'skipped', message: 'something that it depends on failed' };
     return this.#limit(planned)(() => this.#attempts(planned, (current) => this.#perform(current)));
   }
@@ -228,6 +228,16 @@ class Run {
     world.view.put(key, type, undefined, live, index);
     world.ledger.forget(key);
     return { status: 'done', message: '' };
+  }
+
+  /** What an interrupted create left beside an object that is not ours goes, before the inventory forgets it. */
+  async #leave(planned: PlannedStep): Promise<Result> {
+    const { world } = this.#options;
+    if (planned.step.reason !== 'Gone') return this.#note(planned);
+    return this.#attempts(planned, async () => {
+      await typeOf(world, planned.key.type).abandon?.(world.io, planned.key);
+      return this.#note(planned);
+    });
   }
 
   /** A step that writes nothing to the servers may still change what the inventory holds. */

@@ -119,6 +119,7 @@ export class Operator {
   }
 
   #start(key: string, connection: Connection | undefined): void {
+    if (connection !== undefined) this.#options.observer.synced(connection, false);
     const stop = new AbortController();
     // Every request under way listens to it.
     setMaxListeners(0, stop.signal);

@@ -37,11 +37,13 @@ export class Queue {
     return this.#running.size;
   }
 
-  /** @param delay milliseconds from now. */
-  add(key: string, delay = 0): void {
+  /** @param delay milliseconds from now. @returns whether it did not wait already. */
+  add(key: string, delay = 0): boolean {
     const at = this.#clock.monotonic() + delay;
+    const isNew = !this.#due.has(key) && !this.#waiting.has(key) && !this.#again.has(key);
     if (this.#running.has(key)) this.#again.set(key, Math.min(at, this.#again.get(key) ?? Infinity));
     else this.#schedule(key, at);
+    return isNew;
   }
 
   /** Takes every key that is due. Each must be given back with `done`. */

@@ -15,6 +15,7 @@ export function fileSink(base: string): FileApi {
     read: (path) => reported('read', path, () => read(resolve(base, path))),
     write: (path, content) => reported('write', path, () => write(resolve(base, path), content)),
     remove: (path) => reported('remove', path, () => remove(resolve(base, path))),
+    discard: (path) => reported('remove', path, () => rm(unfinishedName(resolve(base, path)), { force: true })),
   };
 }
 

@@ -277,7 +277,7 @@ function isOverload(error: unknown): boolean {
 
 /** 429 and a refused connection were never carried out; anything else may have been. */
 function mayRetry(error: Error, idempotent: boolean): boolean {
-  if (error.name === 'AbortError' || error instanceof TargetError) return false;
+  if (error.name === 'AbortError' || error instanceof TargetError || isUntrusted(error)) return false;
   if (error instanceof Refused)
     return error.response.status === 429 || (idempotent && isPassing(error.response.status));
   return idempotent || neverSent(error);
@@ -312,6 +312,12 @@ function codeOf(error: unknown): string | undefined {
 function neverSent(error: unknown): boolean {
   const codes = error instanceof AggregateError ? error.errors.map(codeOf) : [codeOf(error)];
   return codes.every((code) => code !== undefined && (NEVER_SENT.has(code) || isCertificateError(code)));
+}
+
+/** What a certificate lacks now it will lack in a second, too. */
+function isUntrusted(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && isCertificateError(code);
 }
 
 function isCertificateError(code: string): boolean {

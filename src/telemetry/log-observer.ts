@@ -7,7 +7,7 @@ import { StepLines } from './step-lines.ts';
 /** The part of an Observer that is worth lines in the log. */
 export type LogObserver = Pick<
   Observer,
-  'driftFound' | 'driftCorrected' | 'stepped' | 'synced' | 'disconnected' | 'desired' | 'leading'
+  'driftFound' | 'driftCorrected' | 'stepped' | 'synced' | 'disconnected' | 'desired' | 'warned' | 'leading'
 >;
 
 /**
@@ -37,6 +37,9 @@ export function logObserver(log: Log, now: () => number): LogObserver {
     },
     desired: (count, errors, held) => {
       manifests.desired(count, errors, held);
+    },
+    warned: (message) => {
+      log.warn(message);
     },
     leading: (isLeader) => {
       if (isLeader === wasLeading) return;

@@ -10,8 +10,11 @@ export interface MetricsOptions {
   readonly election?: string | undefined;
 }
 
+/** All that can be counted. */
+export type Counted = Omit<Observer, 'warned'>;
+
 export interface Metrics {
-  readonly observer: Observer;
+  readonly observer: Counted;
   /** Media type of the text. */
   readonly contentType: string;
   /** Everything in Prometheus' text format. */

@@ -1,7 +1,7 @@
 import type { Observer } from '../contract/observer.ts';
 import { createLog, type Log, type LogOptions } from './log.ts';
 import { logObserver } from './log-observer.ts';
-import { createMetrics, type Metrics, type MetricsOptions } from './metrics.ts';
+import { createMetrics, type Counted, type Metrics, type MetricsOptions } from './metrics.ts';
 import { Readiness } from './readiness.ts';
 
 export interface TelemetryOptions extends MetricsOptions {
@@ -42,9 +42,10 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
 }
 
 /** All count, some also speak. Reconciles and requests are only counted: they are too many for a log. */
-function inTurn(metrics: Observer, readiness: Readiness['observer'], lines: ReturnType<typeof logObserver>): Observer {
+function inTurn(metrics: Counted, readiness: Readiness['observer'], lines: ReturnType<typeof logObserver>): Observer {
   return {
     ...metrics,
+    warned: lines.warned,
     driftFound: (...told) => {
       metrics.driftFound(...told);
       lines.driftFound(...told);

@@ -140,6 +140,7 @@ export class Simulation {
       read: (path) => later(() => this.files.get(path)),
       write: (path, content) => later(() => void this.files.set(path, { content, mode: 0o600 })),
       remove: (path) => later(() => void this.files.delete(path)),
+      discard: () => Promise.resolve(),
     };
   }
 

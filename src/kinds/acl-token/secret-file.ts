@@ -60,6 +60,8 @@ export const secretFileObject: ObjectType = {
     return undefined;
   },
 
+  abandon: (io, key) => io.files.discard(key.name),
+
   remember: (live) => ({ accessorId: live.facts?.['accessorId'] ?? null, digest: live.facts?.['digest'] ?? null }),
 };
 
