@@ -86,6 +86,15 @@ describe('Nomad, where something else answers', () => {
     await expectForeign(client.list('/v1/acl/policies'), 'Nomad');
     await expectForeign(client.moved('/v1/acl/policies', 1, new AbortController().signal), 'Nomad');
   });
+  it('a request whose caller knows the statuses is guarded too: a lock is neither held nor lost by what a proxy says', async () => {
+    const options = { expect: [200, 404, 409] };
+    for (const answer of [SIGN_IN, ...NO_NOMAD.map(([, reply]) => reply)]) {
+      const renewed = (await nomad(answer)).request('PUT', '/v1/var/lock', { 'lock-renew': '' }, {}, options);
+      await expectForeign(renewed, 'Nomad', answer === SIGN_IN);
+    }
+    const gone = await nomad({ status: 404, body: "variable doesn't exist" });
+    expect((await gone.request('PUT', '/v1/var/lock', { 'lock-renew': '' }, {}, options)).status).toBe(404);
+  });
   it('a written policy is answered with nothing, and that is right', async () => {
     const client = await nomad({ status: 200, headers: { 'x-nomad-index': '7' } });
     expect(await client.put('/v1/acl/policy/p', {})).toEqual({ body: undefined, index: 7 });
