@@ -87,6 +87,17 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what stands in the place of 
     },
   );
 
+  it('a policy that somebody made after we had deleted ours is never touched again', async () => {
+    const { workspace, liveNomad } = servers;
+    workspace.write('a.yaml', policy('kept'), policy('other'));
+    await workspace.apply();
+    workspace.write('a.yaml', policy('kept'));
+    expect((await workspace.apply()).steps.map((s) => s.action)).toEqual(['noop', 'delete']);
+    await liveNomad.putPolicy('other', THEIRS);
+    expect((await workspace.destroy()).steps.map((s) => s.object)).toEqual(['default/acl-policy/kept']);
+    expect(await liveNomad.rulesOf('other')).toBe(THEIRS);
+  });
+
   it('a policy that was only changed by hand is still ours, and is deleted', async () => {
     const { workspace, liveNomad } = servers;
     workspace.write('b.yaml', policy('other'));

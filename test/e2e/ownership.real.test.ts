@@ -1,51 +1,17 @@
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { startVault, type VaultServer } from '../servers/vault.ts';
-import { LiveNomad, LiveVault } from './live.ts';
-import { manifest, Workspace } from './workspace.ts';
+import { useRealServers } from './real-servers.ts';
+import { manifest } from './workspace.ts';
 
 const READ = 'namespace "default" { policy = "read" }';
 const policy = (name: string, more = ''): string => manifest('AclPolicy', name, `rules: '${READ}'\n${more}`);
 
 describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
-  let nomad: NomadServer;
-  let vault: VaultServer;
-  let liveNomad: LiveNomad;
-  let liveVault: LiveVault;
-  let workspace: Workspace;
-  let clean: unknown;
-
-  beforeAll(async () => {
-    [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
-    liveNomad = new LiveNomad(nomad);
-    liveVault = new LiveVault(vault);
-    clean = [await liveNomad.everything(), await liveVault.everything()];
-  });
-  afterAll(() => Promise.all([nomad.stop(), vault.stop()]));
-  beforeEach(() => {
-    workspace = new Workspace({ nomad, vault });
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    for (const { Name } of (await liveNomad.request<{ Name: string }[]>('GET', '/v1/acl/policies')).body)
-      await liveNomad.request('DELETE', `/v1/acl/policy/${Name}`);
-    for (const t of await liveNomad.tokens())
-      if (t.Name !== 'Bootstrap Token') await liveNomad.request('DELETE', `/v1/acl/token/${t.AccessorID}`);
-    await liveVault.request('DELETE', 'sys/auth/jwt-nomad');
-    await liveVault.request('DELETE', 'sys/policies/acl/nomad-workloads');
-    expect([await liveNomad.everything(), await liveVault.everything()]).toEqual(clean);
-  });
-
-  const put = (name: string, rules: string): Promise<unknown> =>
-    liveNomad.request('PUT', `/v1/acl/policy/${name}`, { Name: name, Rules: rules });
-  const rulesOf = async (name: string): Promise<unknown> =>
-    (await liveNomad.request<{ Rules: string }>('GET', `/v1/acl/policy/${name}`)).body.Rules;
+  const servers = useRealServers();
 
   it('an identical object is adopted without a write, and deleted like one that was made', async () => {
-    await put('shared', READ);
+    const { workspace, liveNomad } = servers;
+    await liveNomad.putPolicy('shared', READ);
     const { body: before } = await liveNomad.request<{ ModifyIndex: number }>('GET', '/v1/acl/policy/shared');
     workspace.write('a.yaml', policy('shared'));
     expect((await workspace.apply()).steps).toMatchObject([{ action: 'noop', reason: 'Adopted' }]);
@@ -59,7 +25,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   });
 
   it('a different object is a Conflict that names both sides, stays untouched, and is overwritten only under Always', async () => {
-    await put('shared', 'namespace "theirs" { policy = "write" }');
+    const { workspace, liveNomad } = servers;
+    await liveNomad.putPolicy('shared', 'namespace "theirs" { policy = "write" }');
     workspace.write('a.yaml', policy('shared'));
     const refused = await workspace.apply();
     expect(refused.code).toBe(1);
@@ -72,29 +39,18 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
       before: 'namespace "theirs" { policy = "write" }',
       after: READ,
     });
-    expect(await rulesOf('shared')).toContain('theirs');
+    expect(await liveNomad.rulesOf('shared')).toContain('theirs');
     workspace.remove('a.yaml');
     workspace.write('b.yaml', policy('other'));
     await workspace.apply();
-    expect(await rulesOf('shared')).toContain('theirs');
+    expect(await liveNomad.rulesOf('shared')).toContain('theirs');
     workspace.write('a.yaml', policy('shared', 'adoptionPolicy: Always'));
     expect((await workspace.apply()).code).toBe(0);
-    expect(await rulesOf('shared')).toBe(READ);
-  });
-
-  it('nothing is deleted that somebody made under the same name after ours was gone', async () => {
-    workspace.write('a.yaml', policy('mine'), policy('other'));
-    await workspace.apply();
-    const id = (await liveNomad.request<{ CreateIndex: number }>('GET', '/v1/acl/policy/other')).body.CreateIndex;
-    expect(id).toBeGreaterThan(0);
-    workspace.write('a.yaml', policy('mine'));
-    expect((await workspace.apply()).steps.map((s) => s.action)).toEqual(['noop', 'delete']);
-    await put('other', 'namespace "theirs" { policy = "write" }');
-    expect((await workspace.destroy()).steps.map((s) => s.object)).toEqual(['default/acl-policy/mine']);
-    expect(await rulesOf('other')).toContain('theirs');
+    expect(await liveNomad.rulesOf('shared')).toBe(READ);
   });
 
   it.each(['the own token', 'the bootstrap token'])('%s is never changed or deleted', async (which) => {
+    const { workspace, nomad, vault, liveNomad } = servers;
     let accessor = nomad.accessorId;
     if (which === 'the own token') {
       const { body } = await liveNomad.request<{ AccessorID: string; SecretID: string }>('POST', '/v1/acl/token', {
@@ -121,6 +77,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   it.each(['root', 'default', 'default-ceiling'])(
     'the built-in Vault policy %s is refused before any request',
     async (name) => {
+      const { workspace } = servers;
       workspace.write(
         'i.yaml',
         manifest(
@@ -136,6 +93,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   );
 
   it('the anonymous policy needs a grant', async () => {
+    const { workspace, nomad } = servers;
     workspace.write('a.yaml', policy('anonymous'));
     expect((await workspace.apply()).steps[0]).toMatchObject({ action: 'refuse', reason: 'NotGranted' });
     workspace.write(
@@ -151,6 +109,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   });
 
   it('an empty checkout deletes nothing without being told to', async () => {
+    const { workspace, liveNomad } = servers;
     workspace.write('a.yaml', ...Array.from({ length: 6 }, (_, i) => policy(`p${String(i)}`)));
     await workspace.apply();
     workspace.remove('a.yaml');
@@ -161,52 +120,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
     expect((await workspace.apply('--allow-mass-delete')).summary['delete']).toBe(6);
   });
 
-  it('a subset of the files prunes only what came from it', async () => {
-    workspace.write('a/one.yaml', policy('one'));
-    workspace.write('a/two.yaml', policy('two'));
-    workspace.write('b/three.yaml', policy('three'));
-    await workspace.apply();
-    workspace.remove('a/two.yaml');
-    workspace.remove('b/three.yaml');
-    workspace.write('b/four.yaml', policy('four'));
-    const { stdout } = await workspace.run(
-      'apply',
-      '-f',
-      'manifests/a',
-      '--state',
-      'manifests/.nomad-access.state.json',
-      '-y',
-      '-o',
-      'json',
-    );
-    const { steps } = JSON.parse(stdout) as { steps: { action: string; object: string }[] };
-    expect(steps.map((s) => [s.action, s.object])).toEqual([
-      ['noop', 'default/acl-policy/one'],
-      ['delete', 'default/acl-policy/two'],
-    ]);
-    expect((await liveNomad.request('GET', '/v1/acl/policy/three')).status).toBe(200);
-  });
-
-  it('a second checkout with the same owner harms nothing that the first one made', async () => {
-    workspace.write(
-      'a.yaml',
-      policy('one'),
-      manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'),
-    );
-    await workspace.apply();
-    const before = await liveNomad.everything();
-    const second = new Workspace({ nomad, vault });
-    second.write('other.yaml', manifest('AclToken', 'ci', 'policies: [one, two]\nwriteSecretTo: { none: {} }'));
-    const { steps, code } = await second.apply();
-    expect([code, steps[0]?.reason]).toEqual([1, 'Conflict']);
-    second.remove('other.yaml');
-    second.write('a.yaml', policy('one'), manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'));
-    expect((await second.apply()).steps.map((s) => s.reason)).toEqual(['Adopted', 'Adopted']);
-    second.dispose();
-    expect(await liveNomad.everything()).toEqual(before);
-  });
-
   it('a token that imitates our marker is not taken for ours', async () => {
+    const { workspace, liveNomad } = servers;
     workspace.write('a.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { file: { path: ci } }'));
     const name = (await workspace.plan()).steps[0]?.object.replace('default/acl-token/', '');
     await liveNomad.request('POST', '/v1/acl/token', { Name: name, Type: 'management' });
@@ -217,6 +132,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   });
 
   it('a file that is not ours is never overwritten', async () => {
+    const { workspace } = servers;
     workspace.write('ci', 'precious');
     workspace.write('a.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { file: { path: ci } }'));
     const { steps, code } = await workspace.apply();
@@ -225,6 +141,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   });
 
   it('the mount stays while it carries a role that is not ours, and says so', async () => {
+    const { workspace, liveVault } = servers;
     workspace.write('i.yaml', manifest('VaultJwtIntegration', 'workloads'));
     await workspace.apply();
     await liveVault.request('POST', 'auth/jwt-nomad/role/theirs', {
@@ -246,29 +163,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
     expect((await workspace.destroy()).code).toBe(0);
   });
 
-  it('an address that only a manifest names gets no credential, not even a request', async () => {
-    const seen: string[] = [];
-    const thief = createServer((request, response) => {
-      seen.push(`${String(request.method)} ${String(request.url)}`);
-      response.end('[]');
-    });
-    await new Promise<void>((done) => thief.listen(0, '127.0.0.1', done));
-    const address = `http://127.0.0.1:${String((thief.address() as AddressInfo).port)}`;
-    workspace.write(
-      'a.yaml',
-      policy('one'),
-      manifest('NomadCluster', 'default', `address: ${address}\nauth: { tokenEnv: NOMAD_TOKEN }`),
-    );
-    for (const command of ['plan', 'apply', 'status']) {
-      const { code, stderr } = await workspace.run(command, '-f', 'manifests', ...(command === 'apply' ? ['-y'] : []));
-      expect([command, code]).toEqual([command, 1]);
-      expect(stderr).toContain(`--allow-address ${address}`);
-    }
-    expect(seen).toEqual([]);
-    thief.close();
-  });
-
   it('a changed address of a connection touches neither cluster until somebody says that both are one', async () => {
+    const { workspace, nomad, vault, liveNomad } = servers;
     workspace.write('a.yaml', policy('one'), policy('two'));
     await workspace.apply();
     const moved = nomad.address.replace('127.0.0.1', 'localhost');
@@ -284,6 +180,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
   });
 
   it('a live name that was changed in the manifest is refused, and the old object stays', async () => {
+    const { workspace, liveNomad } = servers;
     workspace.write('a.yaml', policy('one', 'name: first'));
     await workspace.apply();
     workspace.write('a.yaml', policy('one', 'name: second'));
