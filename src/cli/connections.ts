@@ -9,6 +9,7 @@ import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
+import type { HttpOptions } from '../targets/http.ts';
 import { NomadClient } from '../targets/nomad/client.ts';
 import type { TlsOptions } from '../targets/tls.ts';
 import { VaultClient } from '../targets/vault/client.ts';
@@ -21,6 +22,7 @@ export interface DeclaredConnection extends Connection {
   readonly spec: Spec;
   /** Folder that relative paths of the spec start from; absolute. */
   readonly folder: string;
+  readonly isFromEnvironment: boolean;
   /** Only the inventory knows it: nothing declares it any more. */
   readonly isRecorded: boolean;
 }
@@ -32,6 +34,10 @@ export interface Access {
   readonly allowed: readonly string[];
   /** All that are opened together. */
   readonly connections: readonly DeclaredConnection[];
+  /** Asked in the tick of every send. @see HttpOptions.gate */
+  readonly gate?: (() => void) | undefined;
+  /** Told of every request. */
+  readonly onReply?: (connection: DeclaredConnection, method: string, status: number, seconds: number) => void;
 }
 
 /** The connections that the environment stands for: declared as `default` where none of the kind is. */
@@ -42,24 +48,64 @@ export function environmentConnections(env: Environment): { kind: ConnectionKind
   ];
 }
 
+/** What the directory source calls the connections that no file declares. */
+export const ENVIRONMENT = 'environment';
+
 export function isConnection(resource: Resource): boolean {
   return resource.kind === 'NomadCluster' || resource.kind === 'VaultServer';
 }
 
-/** @param accepted names of connections whose new address was accepted by a person. */
-export function declaredConnections(
-  resources: readonly Resource[],
-  recorded: readonly RecordedConnection[],
-  accepted: readonly string[],
-): DeclaredConnection[] {
+/** What decides which connections there are. */
+export interface Declaring {
+  readonly resources: readonly Resource[];
+  readonly recorded: readonly RecordedConnection[];
+  /** Names of connections whose new address was accepted by a person. */
+  readonly accepted: readonly string[];
+  /** Folder of the inventory's paths; absolute. */
+  readonly base: string;
+  readonly env: Environment;
+}
+
+/** The declared connections, and those that only the inventory knows. */
+export function declaredConnections({ resources, recorded, accepted, base, env }: Declaring): DeclaredConnection[] {
   const declared = resources
     .filter(isConnection)
-    .map((r) => connectionOf(r.kind as ConnectionKind, r.metadata.name, r.spec as Spec, r.folder, false));
+    .map((r) =>
+      connectionOf(
+        r.kind as ConnectionKind,
+        r.metadata.name,
+        r.spec as Spec,
+        r.folder,
+        r.source === ENVIRONMENT,
+        false,
+      ),
+    );
   const known = new Set(declared.map((c) => `${c.kind}/${c.name}`));
   const former = recorded
     .filter((c) => !known.has(`${c.kind}/${c.name}`))
-    .map((c) => connectionOf(c.kind, c.name, c.spec as Spec, process.cwd(), true));
+    .map((c) => {
+      const spec = { ...(c.spec as Spec), ...(c.isFromEnvironment === true && environmentOf(c.kind, env)) };
+      return connectionOf(c.kind, c.name, spec, resolve(base, c.folder ?? '.'), c.isFromEnvironment === true, true);
+    });
   return [...declared, ...former].map((c) => refuseMoved(c, recorded, accepted));
+}
+
+/** As the inventory remembers it. @param pathName how it writes a path. */
+export function recordOf(c: DeclaredConnection, pathName: (absolute: string) => string): RecordedConnection {
+  const { kind, name, address, spec } = c;
+  return {
+    kind,
+    name,
+    address,
+    spec,
+    folder: pathName(c.folder),
+    ...(c.isFromEnvironment && { isFromEnvironment: true }),
+  };
+}
+
+/** Where it leads to, and how, may have another spelling today. */
+function environmentOf(kind: ConnectionKind, env: Environment): Partial<Spec> {
+  return kind === 'NomadCluster' ? nomadEnvironment(env) : vaultEnvironment(env);
 }
 
 function connectionOf(
@@ -67,6 +113,7 @@ function connectionOf(
   name: string,
   spec: Spec,
   folder: string,
+  isFromEnvironment: boolean,
   isRecorded: boolean,
 ): DeclaredConnection {
   const { address, maxConnections, grants } = spec;
@@ -81,6 +128,7 @@ function connectionOf(
     ...(grants && { grants }),
     spec,
     folder,
+    isFromEnvironment,
     isRecorded,
   };
 }
@@ -109,13 +157,11 @@ function sameServer(recorded: RecordedConnection, now: DeclaredConnection): bool
 export async function openNomad(connection: DeclaredConnection, access: Access): Promise<NomadClient> {
   const spec = connection.spec as NomadClusterSpec;
   guardAddress(connection, nomadEnvironment(access.env).address, 'NOMAD_ADDR', access);
+  const httpAuth = access.env['NOMAD_HTTP_AUTH'];
   return new NomadClient({
-    address: connection.address,
-    token: await credential(connection, access.env),
+    ...(await openingOf(connection, access)),
     region: spec.region,
-    tls: tlsIn(spec.tls, connection.folder),
-    maxConnections: connection.maxConnections,
-    httpAuth: access.env['NOMAD_HTTP_AUTH'] === '' ? undefined : access.env['NOMAD_HTTP_AUTH'],
+    httpAuth: httpAuth === '' ? undefined : httpAuth,
   });
 }
 
@@ -123,13 +169,25 @@ export async function openNomad(connection: DeclaredConnection, access: Access):
 export async function openVault(connection: DeclaredConnection, access: Access): Promise<VaultClient> {
   const spec = connection.spec as VaultServerSpec;
   guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
-  return new VaultClient({
+  return new VaultClient({ ...(await openingOf(connection, access)), namespace: spec.namespace });
+}
+
+async function openingOf(
+  connection: DeclaredConnection,
+  { env, gate, onReply }: Access,
+): Promise<HttpOptions & { token: string }> {
+  return {
     address: connection.address,
-    token: await credential(connection, access.env),
-    namespace: spec.namespace,
-    tls: tlsIn(spec.tls, connection.folder),
+    token: await credential(connection, env),
+    tls: tlsIn(connection.spec.tls, connection.folder),
     maxConnections: connection.maxConnections,
-  });
+    ...(gate && { gate }),
+    ...(onReply && {
+      onReply: (method: string, status: number, seconds: number) => {
+        onReply(connection, method, status, seconds);
+      },
+    }),
+  };
 }
 
 /** Who writes manifests need not hold the credentials: they go only where whoever holds them said. */

@@ -4,12 +4,14 @@ import { kinds } from '../kinds/index.ts';
 import { agentConfig } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
 import { plan } from './commands/plan.ts';
+import { run as follow, type RunOptions } from './commands/run.ts';
 import { sandbox, type SandboxCommandOptions } from './commands/sandbox.ts';
 import { status } from './commands/status.ts';
 import { validate } from './commands/validate.ts';
 import type { ManifestOptions } from './options.ts';
 import type { Output } from './report.ts';
 import type { Terminal } from './terminal.ts';
+import { DEFAULT_LISTEN, LOG_FORMATS, LOG_LEVELS } from '../telemetry/index.ts';
 import { VERSION } from './version.ts';
 
 type Run = (code: Promise<number>) => Promise<void>;
@@ -79,6 +81,20 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
       run(agentConfig(options, name, terminal, stop)),
     );
 
+  manifests(root.command('run').description('follow manifests and servers, and keep them equal until stopped'), true)
+    .addOption(new Option('--source <source>', 'where the manifests are').choices(['directory']).default('directory'))
+    .option('--listen <address>', 'HOST:PORT of /healthz, /readyz and /metrics', DEFAULT_LISTEN)
+    .option('--allow-mass-delete', 'delete more than half of what is recorded, if that is declared no more', false)
+    .addOption(
+      new Option('--log-format <format>', 'format of the log on stderr').choices([...LOG_FORMATS]).default('json'),
+    )
+    .addOption(new Option('--log-level <level>', 'what is logged').choices([...LOG_LEVELS]).default('info'))
+    .addHelpText(
+      'after',
+      examples('run -f access --log-format text', 'run -f access --state nomad:nomad-access/default --listen :8080'),
+    )
+    .action((options: RunOptions) => run(follow(options, stop)));
+
   root
     .command('crds')
     .description('print the CustomResourceDefinitions')
@@ -120,7 +136,10 @@ function manifests(command: Command, needsFiles: boolean): Command {
   ).argParser(collect);
   return command
     .addOption(needsFiles ? file.makeOptionMandatory() : file)
-    .option('--state <path>', 'file of the inventory (default: .nomad-access.state.json beside the manifests)')
+    .option(
+      '--state <path>',
+      'inventory: a file (default: .nomad-access.state.json beside the manifests), or nomad:PATH for Nomad Variables',
+    )
     .option('--owner <name>', 'name of this installation; separate ones on one Nomad take separate names', 'default')
     .option(
       '--allow-address <address>',

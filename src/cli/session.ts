@@ -1,27 +1,20 @@
+import { resolve } from 'node:path';
 import { addAbortSignal } from 'node:stream';
-import { TargetError, UsageError } from '../contract/errors.ts';
-import type { ManifestError, Resource } from '../contract/resource.ts';
+import { UsageError } from '../contract/errors.ts';
+import type { ManifestError } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
-import type { Io, NomadApi, SecretHandover, VaultApi } from '../contract/target.ts';
-import { Ledger } from '../engine/ledger.ts';
+import type { Io, SecretHandover } from '../contract/target.ts';
+import type { Ledger } from '../engine/ledger.ts';
 import { Tracker } from '../engine/tracker.ts';
 import { LiveView } from '../engine/view.ts';
 import { byId, type World } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { fileSink } from '../sinks/file.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
-import { keyText } from '../plan/step.ts';
-import { fileState } from '../state/file.ts';
-import { resolve } from 'node:path';
-import {
-  declaredConnections,
-  environmentConnections,
-  isConnection,
-  openNomad,
-  openVault,
-  type DeclaredConnection,
-} from './connections.ts';
-import { pathNameIn, placesOf, under, type ManifestOptions, type Places } from './options.ts';
+import { ENVIRONMENT, environmentConnections, isConnection } from './connections.ts';
+import { openLedger, openState } from './inventory.ts';
+import { OpenConnections } from './open-connections.ts';
+import { pathNameIn, placesOf, placeText, under, type ManifestOptions, type Places } from './options.ts';
 
 /** What is wrong in the manifests: nothing was asked of any server. */
 export class InvalidManifests extends Error {
@@ -81,9 +74,6 @@ export function emptinessOf(desire: Desire, paths: readonly string[]): string | 
   return `No manifests were found in ${paths.join(', ')}: files that end in .yaml, .yml or .json count, hidden ones do not.`;
 }
 
-/** What the directory source calls the connections that no file declares. */
-const ENVIRONMENT = 'environment';
-
 /** The inventory calls files relative to its folder, wherever it was started from. */
 function inBase(desire: Desire, base: string): Desire {
   const name = pathNameIn(base);
@@ -99,130 +89,78 @@ function inBase(desire: Desire, base: string): Desire {
 /** @throws UsageError, InvalidManifests, the signal's reason: all of them before anything is asked of a server. */
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<Session> {
   const places = await placesOf(options, cwd());
-  const state = fileState(places.state);
-  const lock = options.write ? await state.lock() : undefined;
+  const desire =
+    options.desire === 'declared' && places.paths.length > 0 ? await loadManifests(options, signal) : undefined;
+  if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
+  const allowed = options.allowAddress ?? [];
+  const access = { env: process.env, allowed, connections: [] };
+  const state = await openState(places, desire?.resources ?? [], access);
+  const closing: (() => Promise<unknown>)[] = [() => state.close()];
+  const close = async (): Promise<void> => {
+    for (const end of closing.reverse()) await end();
+  };
   try {
-    const inventory = await state.load();
-    if (inventory === undefined && places.paths.length === 0)
-      throw new UsageError(`there is no inventory at ${places.state}: is the path right?`);
-    if (inventory !== undefined && inventory.owner !== options.owner) {
-      throw new UsageError(
-        `the inventory ${places.state} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
-      );
+    if (options.write) {
+      const lock = await state.backend.lock();
+      closing.push(() => lock.release());
     }
-    const ledger = new Ledger(state, options.owner, inventory, connectionKindOf);
-    refuseUnknownTypes(ledger, places.state);
-    const desire =
-      options.desire === 'declared' && places.paths.length > 0
-        ? inBase(await loadManifests(options, signal), places.base)
-        : undefined;
-    if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
-    const resources = desire?.resources ?? [];
-    const inScope = scopeOf(places, desire);
-    const connections = declaredConnections(resources, ledger.connections(), options.acceptAddressChange ?? []);
-    const used = usedConnections(resources, ledger, inScope, connections);
-    const opened = await open(used, options.allowAddress ?? []);
-    // A refused one stays recorded as it was, or the next run would take its new address for the old one.
-    for (const c of used.filter((c) => c.refused === undefined))
-      ledger.connect({ kind: c.kind, name: c.name, address: c.address, spec: c.spec });
-    const world: World = {
-      kinds,
-      resources: byId(resources.filter((r) => !isConnection(r))),
-      connections,
-      view: new LiveView(),
-      tracker: new Tracker(),
-      ledger,
-      io: { ...opened.io, files: fileSink(places.base), secrets: secretHandover() },
-      owner: options.owner,
-      now: Date.now,
-      pathName: pathNameIn(places.base),
-      inScope,
-    };
-    return {
-      world,
-      notes: notesOf(places, desire, inventory !== undefined, options.needsInventory ?? false),
-      close: async () => {
-        await Promise.all([opened.close(), lock?.release()]);
-      },
-    };
+    const { ledger, isFound, base } = await openLedger(state.backend, options.owner, places);
+    const declared = desire && inBase(desire, base);
+    const resources = declared?.resources ?? [];
+    const inScope = scopeOf(places, base, declared);
+    const accepted = options.acceptAddressChange ?? [];
+    const opened = new OpenConnections({ ...access, accepted, base, ledger, isStrict: true });
+    closing.push(() => opened.close());
+    const connections = await opened.update(resources, inScope);
+    const world = worldOf({ owner: options.owner, base, ledger, io: opened.io });
+    world.resources = byId(resources.filter((r) => !isConnection(r)));
+    world.connections = connections;
+    world.inScope = inScope;
+    return { world, notes: notesOf(places, desire, isFound, options.needsInventory ?? false), close };
   } catch (error) {
-    await lock?.release();
+    await close();
     throw error;
   }
 }
 
-function connectionKindOf(type: string): 'NomadCluster' | 'VaultServer' | 'local' | undefined {
-  return kinds.flatMap((k) => k.types).find((t) => t.name === type)?.connection;
+/** Nothing is declared in it and nothing connected yet. @param base folder of the inventory's paths; absolute. */
+export function worldOf(options: {
+  readonly owner: string;
+  readonly base: string;
+  readonly ledger: Ledger;
+  readonly io: Pick<Io, 'nomad' | 'vault'>;
+}): World {
+  const { owner, base, ledger, io } = options;
+  return {
+    kinds,
+    resources: new Map(),
+    connections: [],
+    view: new LiveView(),
+    tracker: new Tracker(),
+    ledger,
+    io: { ...io, files: fileSink(base), secrets: secretHandover() },
+    owner,
+    now: Date.now,
+    pathName: pathNameIn(base),
+    inScope: () => false,
+  };
 }
 
 function notesOf(places: Places, desire: Desire | undefined, isFound: boolean, isNeeded: boolean): string[] {
   const empty = desire && emptinessOf(desire, places.paths);
   return [
     ...(empty === undefined ? [] : [empty]),
-    ...(isFound || !isNeeded ? [] : [`There is no inventory at ${places.state}: nothing is recorded yet.`]),
+    ...(isFound || !isNeeded ? [] : [`There is no inventory at ${placeText(places.state)}: nothing is recorded yet.`]),
   ];
 }
 
-/** Nothing is done with half of an inventory. */
-function refuseUnknownTypes(ledger: Ledger, location: string): void {
-  const known = new Set(kinds.flatMap((k) => k.types).map((t) => t.name));
-  const unknown = ledger.all().find(({ key }) => !known.has(key.type));
-  if (unknown === undefined) return;
-  throw new UsageError(
-    `the inventory ${location} holds ${keyText(unknown.key)}, of a type that this version does not know: upgrade nomad-access`,
-  );
-}
-
 /** What may be pruned: what was recorded under the roots that were read; all of it where none was given. */
-function scopeOf(places: Places, desire: Desire | undefined): (source: string) => boolean {
+export function scopeOf(places: Places, base: string, desire: Desire | undefined): (source: string) => boolean {
   if (places.paths.length === 0) return () => true;
-  const name = pathNameIn(places.base);
-  return under(desire?.roots ?? places.paths.map((path) => (path === '-' ? '-' : name(resolve(cwd(), path)))));
-}
-
-function usedConnections(
-  resources: readonly Resource[],
-  ledger: Ledger,
-  inScope: (source: string) => boolean,
-  connections: readonly DeclaredConnection[],
-): DeclaredConnection[] {
-  const used = new Set<string>();
-  for (const resource of resources) {
-    const kind = kinds.find((k) => k.kind === resource.kind);
-    for (const { kind: of, name } of kind?.references(resource.spec) ?? []) used.add(`${of}/${name}`);
-  }
-  const types = new Map(kinds.flatMap((k) => k.types).map((t) => [t.name, t.connection]));
-  for (const { key, source } of ledger.all()) {
-    if (inScope(source)) used.add(`${types.get(key.type) ?? ''}/${key.connection}`);
-  }
-  return connections.filter((c) => used.has(`${c.kind}/${c.name}`));
-}
-
-/** Opens no connection yet, but settles every credential: what is missing is said before anything is done. */
-async function open(
-  connections: readonly DeclaredConnection[],
-  allowed: readonly string[],
-): Promise<{ io: Pick<Io, 'nomad' | 'vault'>; close: () => Promise<void> }> {
-  const nomads = new Map<string, NomadApi & { close(): Promise<void> }>();
-  const vaults = new Map<string, VaultApi & { close(): Promise<void> }>();
-  const access = { env: process.env, allowed, connections };
-  for (const connection of connections) {
-    if (connection.refused !== undefined) continue;
-    if (connection.kind === 'NomadCluster') nomads.set(connection.name, await openNomad(connection, access));
-    else vaults.set(connection.name, await openVault(connection, access));
-  }
-  return {
-    io: { nomad: (name) => opened(nomads, 'NomadCluster', name), vault: (name) => opened(vaults, 'VaultServer', name) },
-    close: async () => {
-      await Promise.all([...nomads.values(), ...vaults.values()].map((c) => c.close()));
-    },
-  };
-}
-
-function opened<T>(clients: ReadonlyMap<string, T>, kind: string, name: string): T {
-  const client = clients.get(name);
-  if (client === undefined) throw new TargetError(`there is no ${kind} named ${name}`, { class: 'dependency' });
-  return client;
+  const name = pathNameIn(base);
+  const roots = under(desire?.roots ?? places.paths.map((path) => (path === '-' ? '-' : name(resolve(cwd(), path)))));
+  const unknown = under(desire?.unknown ?? []);
+  return (source) => roots(source) && !unknown(source);
 }
 
 function secretHandover(): SecretHandover {

@@ -6,12 +6,18 @@ export interface RecordedConnection {
   readonly name: string;
   readonly address: string;
   readonly spec: unknown;
+  /** Folder that relative paths in the spec start from, relative to the inventory's `base` where it lies below that. */
+  readonly folder?: string | undefined;
+  /** It was not declared, but made from the environment. */
+  readonly isFromEnvironment?: boolean | undefined;
 }
 
-/** What the operator owns. Paths are relative to the folder that holds it. */
+/** What the operator owns. Paths are relative to `base`. */
 export interface Inventory {
   readonly version: 1;
   readonly owner: string;
+  /** Folder of the manifests at the last save, where it is not the folder that holds the inventory; absolute. */
+  readonly base?: string | undefined;
   readonly connections: readonly RecordedConnection[];
   readonly objects: readonly Owned[];
 }

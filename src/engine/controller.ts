@@ -67,6 +67,8 @@ export class Controller {
   readonly #unseen = new Set<string>();
   /** Resources that wait for something that is not there yet. */
   readonly #waiting = new Set<string>();
+  /** Resources whose declaration changed since their last pass: a difference is no drift then. */
+  readonly #edited = new Set<string>();
   /** When a foreign change of a resource's live objects was seen that is not corrected yet; monotonic milliseconds. */
   readonly #seen = new Map<string, number>();
   /** Resources that are declared no more, and whose deletion waits for a person. */
@@ -125,11 +127,10 @@ export class Controller {
       .map(([id]) => id);
     const gone = this.#undeclared();
     for (const id of before.keys()) if (!world.resources.has(id)) this.#readiness.forget(id);
-    this.#hold(gone);
-    observer.desired(world.resources.size, desire.errors, this.#held.size);
+    observer.desired(world.resources.size, desire.errors, this.#hold(gone));
     for (const id of changed) {
       this.#readiness.set(id, 'Unknown');
-      this.#seen.delete(id);
+      this.#edited.add(id);
     }
     const touched = [...changed, ...gone];
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
@@ -175,12 +176,16 @@ export class Controller {
     return [...ids];
   }
 
-  /** An empty checkout must not empty a cluster: too much at once waits until a person allows it, or it is declared again. */
-  #hold(gone: readonly string[]): void {
+  /**
+   * An empty checkout must not empty a cluster: too much at once waits until a person allows it, or it is declared again.
+   * @returns how many objects are held back.
+   */
+  #hold(gone: readonly string[]): number {
     const { world, allowMassDelete } = this.#options;
     const objects = gone.flatMap((id) => world.ledger.ownedBy(id)).filter((o) => o.deletionPolicy === 'Delete');
     const isHeld = !allowMassDelete && isTooMuch(objects.length, world.ledger.size);
     this.#held = new Set(isHeld ? gone : []);
+    return isHeld ? objects.length : 0;
   }
 
   #changed({ connection, type, name, before, after }: ViewChange): void {
@@ -242,7 +247,8 @@ export class Controller {
       savesLater: true,
       onResult: (step, outcome) => {
         const seconds = (clock.monotonic() - began) / 1000;
-        if (outcome.status !== 'unchanged') observer.stepped(step.step, outcome, seconds);
+        if (outcome.status !== 'unchanged' && step.step.reason !== 'Waiting')
+          observer.stepped(step.step, outcome, seconds);
         const seen = drifts.get(step);
         if (seen !== undefined && outcome.status === 'done')
           observer.driftCorrected(step.step, (clock.monotonic() - seen) / 1000);
@@ -264,13 +270,23 @@ export class Controller {
     for (const planned of steps) {
       const { action, reason } = planned.step;
       const seen = this.#seen.get(resourceText(planned.step));
-      if (seen === undefined || action === 'noop' || action === 'refuse' || planned.owned?.state !== 'owned') continue;
+      if (
+        seen === undefined ||
+        this.#edited.has(resourceText(planned.step)) ||
+        action === 'noop' ||
+        action === 'refuse' ||
+        planned.owned?.state !== 'owned'
+      )
+        continue;
       if (reason !== 'Changed' && reason !== 'Missing') continue;
       drifts.set(planned, seen);
       this.#contests.corrected(planned.step.object);
       this.#options.observer.driftFound(planned.step);
     }
-    for (const planned of steps) this.#seen.delete(resourceText(planned.step));
+    for (const planned of steps) {
+      this.#seen.delete(resourceText(planned.step));
+      this.#edited.delete(resourceText(planned.step));
+    }
     return drifts;
   }
 

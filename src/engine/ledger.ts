@@ -32,6 +32,8 @@ export class Ledger {
   /** Calls the next save off. */
   #calledOff: (() => void) | undefined;
   #failure: unknown;
+  /** Folder that paths are relative to, where it is not the inventory's own; absolute. */
+  base: string | undefined;
   /** Told of each save that failed, also of those that nobody waits for. */
   onFailure: (error: unknown) => void = () => undefined;
 
@@ -161,7 +163,13 @@ export class Ledger {
     const objects = [...this.#objects.values()];
     const used = new Set(objects.map(({ key }) => `${this.#kindOf(key.type) ?? ''}/${key.connection}`));
     const connections = [...this.#connections.values()].filter((c) => used.has(connectionKey(c)));
-    return { version: 1, owner: this.#owner, connections, objects };
+    return {
+      version: 1,
+      owner: this.#owner,
+      ...(this.base !== undefined && { base: this.base }),
+      connections,
+      objects,
+    };
   }
 }
 

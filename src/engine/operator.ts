@@ -1,5 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import pLimit from 'p-limit';
+import { messageOf } from '../contract/errors.ts';
 import type { Observer } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
@@ -32,6 +33,7 @@ const LOCAL = { rereadMs: 15_000, requestBudget: 50 };
 /** Keys that Nomad signs with are read this often, since nothing tells of their rotation. */
 const UNTOLD_ON_NOMAD_MS = 15_000;
 const AT_ONCE = 16;
+const AFTER_MISTAKE_MS = 5_000;
 
 /** A type on a connection. */
 interface Shelf {
@@ -99,7 +101,7 @@ export class Operator {
       if (follower.connection === undefined || connections.includes(follower.connection)) continue;
       follower.stop.abort();
       this.#followers.delete(key);
-      this.#options.observer.disconnected(follower.connection);
+      this.#options.observer.disconnected(named(follower.connection));
     }
     for (const connection of connections) {
       const key = `${connection.kind}/${connection.name}`;
@@ -119,14 +121,30 @@ export class Operator {
   }
 
   #start(key: string, connection: Connection | undefined): void {
-    if (connection !== undefined) this.#options.observer.synced(connection, false);
+    if (connection !== undefined) this.#options.observer.synced(named(connection), false);
     const stop = new AbortController();
     // Every request under way listens to it.
     setMaxListeners(0, stop.signal);
     const feed = connection?.kind === 'NomadCluster' ? this.#feed(connection) : undefined;
     const sweep = this.#sweeper(connection);
-    const done = Promise.all([feed?.run(stop.signal), sweep.run(stop.signal)]);
+    const done = Promise.all([
+      feed && this.#supervised(() => feed.run(stop.signal), stop.signal),
+      this.#supervised(() => sweep.run(stop.signal), stop.signal),
+    ]);
     this.#followers.set(key, { connection, stop, sweep, done, ...(feed && { feed }) });
+  }
+
+  /** A mistake of ours in following one connection must not end the operator. */
+  async #supervised(follow: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, observer } = this.#options;
+    while (!signal.aborted) {
+      try {
+        await follow();
+      } catch (error) {
+        observer.warned(`unexpected: ${messageOf(error)}`);
+        await clock.sleep(AFTER_MISTAKE_MS, signal).catch(() => undefined);
+      }
+    }
   }
 
   #feed(connection: Connection): NomadFeed {
@@ -139,7 +157,7 @@ export class Operator {
       random,
       resyncMs: connection.rereadMs,
       onSync: (isSynced, error) => {
-        observer.synced(connection, isSynced, error);
+        observer.synced(named(connection), isSynced, error);
       },
     });
   }
@@ -158,7 +176,7 @@ export class Operator {
       budget: (connection ?? LOCAL).requestBudget ?? LOCAL.requestBudget,
       resources: () => [...new Set(types.flatMap((type) => [...world.tracker.lookingAt(name, type.name)]))],
       onSync: (isSynced, error) => {
-        if (connection?.kind === 'VaultServer') observer.synced(connection, isSynced, error);
+        if (connection?.kind === 'VaultServer') observer.synced(named(connection), isSynced, error);
         else if (!isSynced) observer.warned(`${kind} ${name}: ${error ?? ''}`);
       },
       onStretch: (seconds) => {
@@ -222,3 +240,7 @@ export class Operator {
 }
 
 const LOCAL_KEY = 'local/local';
+
+function named({ kind, name }: Connection): { kind: string; name: string } {
+  return { kind, name };
+}

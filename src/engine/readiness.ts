@@ -15,6 +15,7 @@ const WAITING: Partial<Record<Reason, Verdict>> = {
   Unavailable: { ready: 'Unknown', again: 'dependency' },
   Denied: { ready: 'Unknown', again: 'denied' },
   Blocked: { ready: 'False', again: 'dependency' },
+  Waiting: { ready: 'False', again: 'dependency' },
   Contested: { ready: 'False', again: 'denied' },
 };
 

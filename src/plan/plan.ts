@@ -200,21 +200,17 @@ function block(steps: readonly PlannedStep[], dependencies: (key: ObjectKey) => 
   const states = new Map<string, DependencyState>(
     steps.map((s) => [keyText(s.key), s.step.action === 'refuse' ? 'refused' : 'stands']),
   );
-  const result: PlannedStep[] = [];
-  for (const planned of inDependencyOrder(steps)) {
-    const cause = needsOthers(planned)
-      ? planned.dependsOn.find((key) => (states.get(keyText(key)) ?? dependencies(key)) !== 'stands')
-      : undefined;
-    if (cause === undefined) {
-      result.push(planned);
-      continue;
-    }
-    states.set(keyText(planned.key), 'refused');
-    const isRefused = (states.get(keyText(cause)) ?? dependencies(cause)) === 'refused';
-    const why = isRefused ? 'which is refused' : 'which does not exist yet';
-    result.push(refuse(planned, 'Blocked', `it depends on ${keyText(cause)}, ${why}`));
-  }
-  return result;
+  const stateOf = (key: ObjectKey): DependencyState => states.get(keyText(key)) ?? dependencies(key);
+  return inDependencyOrder(steps).map((planned) => {
+    if (!needsOthers(planned)) return planned;
+    const cause = planned.dependsOn.find((key) => stateOf(key) !== 'stands');
+    if (cause === undefined) return planned;
+    const state = stateOf(cause);
+    states.set(keyText(planned.key), state);
+    const [reason, why] =
+      state === 'refused' ? (['Blocked', 'is refused'] as const) : (['Waiting', 'does not exist yet'] as const);
+    return refuse(planned, reason, `it depends on ${keyText(cause)}, which ${why}`);
+  });
 }
 
 function needsOthers({ step: { action } }: PlannedStep): boolean {

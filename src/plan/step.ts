@@ -30,6 +30,7 @@ export type Reason =
   | 'Unavailable'
   | 'Denied'
   | 'Blocked'
+  | 'Waiting'
   | 'Contested'
   | 'Held';
 

@@ -22,8 +22,16 @@ export const entrySchema = z.object({
 export const headSchema = z.object({
   version: z.literal(1, { error: 'was written by a newer version of nomad-access' }),
   owner: text,
+  base: text.optional(),
   connections: z.array(
-    z.object({ kind: z.enum(['NomadCluster', 'VaultServer']), name: text, address: text, spec: value }),
+    z.object({
+      kind: z.enum(['NomadCluster', 'VaultServer']),
+      name: text,
+      address: text,
+      spec: value,
+      folder: text.optional(),
+      isFromEnvironment: z.boolean().optional(),
+    }),
   ),
 });
 

@@ -159,8 +159,9 @@ class VariableStore {
     for (const key of isFirst ? inventory.objects.map((o) => keyText(o.key)) : changed) tree.touch(hashOf(key));
     const contents = await fitting(tree, inventory.objects);
     // An object's connection is stored before it, and forgotten after it.
-    const { version, owner, connections } = inventory;
-    await this.#saveHead({ version, owner, connections: united(this.#head.content?.connections ?? [], connections) });
+    const { objects: _, ...head } = inventory;
+    const { connections } = head;
+    await this.#saveHead({ ...head, connections: united(this.#head.content?.connections ?? [], connections) });
     await all(
       [...contents].map(
         ([prefix, content]) =>
@@ -168,7 +169,7 @@ class VariableStore {
             this.#write(tree, prefix, content),
       ),
     );
-    await this.#saveHead({ version, owner, connections });
+    await this.#saveHead(head);
     await all(tree.covered().map((prefix) => () => this.#remove(tree, prefix)));
   }
 

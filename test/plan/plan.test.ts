@@ -230,7 +230,7 @@ describe('plan of several objects', () => {
 
   it.each([
     ['stands', 'New'],
-    ['missing', 'Blocked'],
+    ['missing', 'Waiting'],
     ['refused', 'Blocked'],
   ] as const)('of which one depends on an object elsewhere that is %s', (state, reason) => {
     const dependent = desired({ dependsOn: [key('elsewhere')] });

@@ -1,0 +1,96 @@
+import { hostname } from 'node:os';
+import { UsageError } from '../contract/errors.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { StateBackend } from '../contract/state.ts';
+import { Ledger } from '../engine/ledger.ts';
+import { kinds } from '../kinds/index.ts';
+import { keyText } from '../plan/step.ts';
+import { fileState } from '../state/file.ts';
+import { nomadState } from '../state/nomad.ts';
+import { NomadVariables } from '../targets/nomad/variables.ts';
+import {
+  declaredConnections,
+  environmentConnections,
+  openNomad,
+  type Access,
+  type DeclaredConnection,
+} from './connections.ts';
+import { placeText, type Places } from './options.ts';
+
+/** Where the inventory lives, opened. */
+export interface OpenState {
+  readonly backend: StateBackend;
+  close(): Promise<void>;
+}
+
+/** The NomadCluster that an inventory in Nomad is kept through. */
+const CLUSTER = 'default';
+
+/**
+ * @param resources what is declared: an inventory in Nomad is reached through the NomadCluster named `default`, or the
+ * environment's.
+ * @throws UsageError
+ */
+export async function openState(
+  { state, base }: Places,
+  resources: readonly Resource[],
+  access: Access,
+): Promise<OpenState> {
+  if (state.in === 'file') return { backend: fileState(state.path), close: () => Promise.resolve() };
+  const client = await openNomad(clusterIn(resources, base, access), access);
+  const holder = `process ${String(process.pid)} on ${hostname()}`;
+  const { path, namespace } = state;
+  return {
+    backend: nomadState({ api: new NomadVariables(client), path, namespace, holder }),
+    close: () => client.close(),
+  };
+}
+
+function clusterIn(resources: readonly Resource[], base: string, { env }: Access): DeclaredConnection {
+  const recorded = environmentConnections(env).map(({ kind, spec }) => {
+    const { address } = spec as { address: string };
+    const whole = { maxConnections: 8, resyncInterval: '5m', ...(spec as object) };
+    return { kind, name: CLUSTER, address, spec: whole, isFromEnvironment: true };
+  });
+  const connections = declaredConnections({ resources, recorded, accepted: [CLUSTER], base, env });
+  const found = connections.find((c) => c.kind === 'NomadCluster' && c.name === CLUSTER);
+  if (found === undefined) throw new UsageError(`an inventory in Nomad needs a NomadCluster named ${CLUSTER}`);
+  return found;
+}
+
+/** What the inventory holds. @throws UsageError where it is not for us. */
+export async function openLedger(
+  backend: StateBackend,
+  owner: string,
+  { state, base, isBaseApart, paths }: Places,
+): Promise<{ ledger: Ledger; isFound: boolean; base: string }> {
+  const inventory = await backend.load();
+  const place = placeText(state);
+  if (inventory === undefined && paths.length === 0)
+    throw new UsageError(`there is no inventory at ${place}: is the path right?`);
+  if (inventory !== undefined && inventory.owner !== owner) {
+    throw new UsageError(
+      `the inventory ${place} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
+    );
+  }
+  const ledger = new Ledger(backend, owner, inventory, connectionKindOf);
+  refuseUnknownTypes(ledger, place);
+  // Without manifests, its paths are where they were when they were last written.
+  const folder = paths.length === 0 ? (inventory?.base ?? base) : base;
+  ledger.base = isBaseApart ? folder : inventory?.base === folder ? folder : undefined;
+  return { ledger, isFound: inventory !== undefined, base: folder };
+}
+
+function connectionKindOf(type: string): 'NomadCluster' | 'VaultServer' | 'local' | undefined {
+  return kinds.flatMap((k) => k.types).find((t) => t.name === type)?.connection;
+}
+
+/** Nothing is done with half of an inventory. */
+function refuseUnknownTypes(ledger: Ledger, location: string): void {
+  const known = new Set(kinds.flatMap((k) => k.types).map((t) => t.name));
+  const unknown = ledger.all().find(({ key }) => !known.has(key.type));
+  if (unknown === undefined) return;
+  throw new UsageError(
+    `the inventory ${location} holds ${keyText(unknown.key)}, of a type that this version does not know: upgrade nomad-access`,
+  );
+}
