@@ -81,8 +81,10 @@ export async function openLedger(
   return { ledger, isFound: inventory !== undefined, base: folder };
 }
 
+const connectionKinds = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type.connection]));
+
 function connectionKindOf(type: string): 'NomadCluster' | 'VaultServer' | 'local' | undefined {
-  return kinds.flatMap((k) => k.types).find((t) => t.name === type)?.connection;
+  return connectionKinds.get(type);
 }
 
 /** Nothing is done with half of an inventory. */

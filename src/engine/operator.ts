@@ -202,9 +202,10 @@ export class Operator {
       else missed.add(id);
     };
     const reads = ids.map((id): [string, Follower[]] => [id, this.#sweptBy(shelves.get(id) ?? [])]);
-    // Whoever needs no read of its own does not wait for the others.
-    reads.sort(([, a], [, b]) => a.length - b.length);
-    await Promise.all(reads.map(([id, swept]) => limit(() => lookAt(id, swept))));
+    // Whoever needs no read of its own waits for nobody, and is planned together with its like.
+    await Promise.all(
+      reads.map(([id, swept]) => (swept.length === 0 ? lookAt(id, swept) : limit(() => lookAt(id, swept)))),
+    );
     return missed;
   }
 

@@ -32,7 +32,7 @@ export interface LogOptions {
 const STDERR = 2;
 
 /**
- * One line for each entry, whatever a message holds. Written before the call returns: nothing is lost at exit.
+ * One line for each entry, whatever a message holds. Nothing is lost at exit.
  * Writing never throws: an operator goes on without its log.
  */
 export function createLog(options: LogOptions = {}): Log {
@@ -66,10 +66,33 @@ function writer(stream: LogStream, options: LogOptions): (line: string) => void 
   };
 }
 
-/** Not pino's own destination: on a full disk that keeps what it can't write, and then writes no more. */
+/**
+ * What is logged in one turn of the event loop is written at its end, by one call; and whatever is left when the process
+ * ends. Not pino's own destination: on a full disk that keeps what it can't write, and then writes no more.
+ */
 function standardError(): LogStream {
   const lines = new LineWriter(STDERR);
-  return { isTTY: isatty(STDERR), write: lines.write.bind(lines) };
+  let waiting = '';
+  const flush = (): void => {
+    const text = waiting;
+    waiting = '';
+    if (text !== '') lines.write(text);
+  };
+  const later = (): void => {
+    try {
+      flush();
+    } catch {
+      // As in `writer`.
+    }
+  };
+  process.once('exit', later);
+  return {
+    isTTY: isatty(STDERR),
+    write: (line) => {
+      if (waiting === '') setImmediate(later);
+      waiting += line;
+    },
+  };
 }
 
 function fit(fields: LogFields): Record<string, unknown> {
