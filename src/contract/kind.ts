@@ -110,6 +110,8 @@ export interface ObjectType {
   retain?(key: ObjectKey, live: Live, isOurs: (key: ObjectKey) => boolean): string | undefined;
   /** The object that it goes with: it is deleted by that one's deletion, and only then. */
   readonly partOf?: (key: ObjectKey) => ObjectKey;
+  /** The object that it stands in and vanishes with: what is found there once that one is somebody else's is theirs, too. */
+  readonly within?: (key: ObjectKey) => ObjectKey;
   /** What a deletion does beyond the object itself, for the plan's line. */
   deletionNote?(live: Live): string | undefined;
 }

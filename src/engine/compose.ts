@@ -96,6 +96,7 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
     ...(retained !== undefined && { retained }),
     ...(note !== undefined && { note }),
     ...(type.partOf && { partOf: type.partOf(owned.key) }),
+    ...(type.within && { within: type.within(owned.key) }),
   };
 }
 

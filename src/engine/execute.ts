@@ -34,7 +34,8 @@ const halfToFullJitter = (attempt: number): number => 250 * 2 ** attempt * (0.5 
 /**
  * Carries out a plan.
  *
- * Guarantees: every create is in the inventory as pending, saved, before it is sent; an object is written only after
+ * Guarantees: every create is in the inventory as pending, saved, before it is sent, and so is what a change shall have the
+ * inventory remember; an object is written only after
  * all that it depends on; what depends on something that failed is skipped, everything else goes on; deletions come
  * after all writes, dependents first, and never for a resource of which a write failed (a token is not deleted before
  * its successor's secret is where readers find it). When the promise resolves, the inventory is saved.
@@ -77,6 +78,20 @@ function intentOf(planned: PlannedStep): Owned {
     ...(!deferred && { intent: fingerprint(settled(desired.fields), desired.rules) }),
     ...(Object.keys(detail).length > 0 && { detail }),
   };
+}
+
+/** Whether the inventory would not know by what it remembers what a change that is interrupted leaves there. */
+function remembersMore({ desired, owned }: PlannedStep): boolean {
+  return Object.entries(desired?.detail ?? {}).some(
+    ([name, value]) => canonical(value) !== canonical(owned?.detail?.[name] ?? null),
+  );
+}
+
+/** What the inventory holds from before such a change until its result is known. */
+function rewritten(planned: PlannedStep): Owned {
+  const desired = desiredOf(planned);
+  const entry: Owned = planned.owned ?? { ...ownership(desired, true), state: 'owned' };
+  return { ...entry, detail: { ...entry.detail, ...desired.detail } };
 }
 
 function ownership(desired: Desired, adopted: boolean): Omit<Owned, 'state'> {
@@ -201,6 +216,7 @@ class Run {
     const desired = settle(desiredOf(current));
     const type = typeOf(world, current.key.type);
     if (current !== planned && current.live === undefined) await world.ledger.intend([intentOf(current)]);
+    if (current.live !== undefined && remembersMore(current)) await world.ledger.intend([rewritten(current)]);
     const live = await this.#send(type, desired, current.live);
     world.view.put(current.key, type, live, current.live);
     this.#record(current, live, current.step.reason === 'Adopted');

@@ -229,7 +229,8 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const accessorId = readable(token.live)?.id;
   const live = context.live(key);
   const found = readable(live);
-  const isOurs = context.ownedBy(resource).some((o) => o.state === 'owned' && keyText(o.key) === keyText(key));
+  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
+  const formerId = formerHolder(token, owned, accessorId);
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
     ...base(resource),
@@ -241,11 +242,17 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
     detail: {
       nomadRef: resource.spec.nomadRef,
       accessorId: accessorId ?? null,
-      ...(token.replaces && { formerId: token.replaces.live.id ?? null }),
+      ...(formerId !== undefined && { formerId }),
     },
-    ...(found && !isOurs && unownedFile(resource, name, holderOf(found), accessorId)),
+    ...(found && owned?.state !== 'owned' && unownedFile(resource, name, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
   };
+}
+
+/** The token whose secret the file may still hold. */
+function formerHolder(token: Desired, owned: Owned | undefined, accessorId: string | undefined): string | undefined {
+  const recorded = token.replaces?.live.id ?? owned?.detail?.['accessorId'];
+  return typeof recorded === 'string' && recorded !== accessorId ? recorded : undefined;
 }
 
 /**
