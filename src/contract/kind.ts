@@ -91,6 +91,8 @@ export interface ObjectType {
   readonly watch?: WatchedType;
   /** What a live object is kept under in the view, where that is not its key's name: a token's accessor ID. */
   identify?(live: Live): string;
+  /** The name in the key of a live object, where the view keeps it under another one: a token's marked name. */
+  keyName?(live: Live): string;
   /** A second way to find a live object: the owner in a token's marker. */
   index?(live: Live): string | undefined;
   /** The rules by which fields are compared, for the fingerprint of a live object. */

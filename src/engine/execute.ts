@@ -5,7 +5,15 @@ import type { ObjectType, SettledDesired } from '../contract/kind.ts';
 import type { StepOutcome } from '../contract/observer.ts';
 import { fingerprint } from '../plan/diff.ts';
 import { inDependencyOrder } from '../plan/plan.ts';
-import { keyText, resourceText, type Desired, type Live, type Owned, type PlannedStep } from '../plan/step.ts';
+import {
+  keyText,
+  resourceText,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type PlannedStep,
+} from '../plan/step.ts';
 import { canonical, Deferred, settled } from '../plan/value.ts';
 import { recompose } from './compose.ts';
 import { observeOne } from './observe.ts';
@@ -217,10 +225,23 @@ class Run {
     const type = typeOf(world, current.key.type);
     if (current !== planned && current.live === undefined) await world.ledger.intend([intentOf(current)]);
     if (current.live !== undefined && remembersMore(current)) await world.ledger.intend([rewritten(current)]);
-    const live = await this.#send(type, desired, current.live);
-    world.view.put(current.key, type, live, current.live);
+    const live = await this.#writing(current.key, type, async () => {
+      const sent = await this.#send(type, desired, current.live);
+      world.view.put(current.key, type, sent, current.live);
+      return sent;
+    });
     this.#record(current, live, current.step.reason === 'Adopted');
     return { status: 'done', message: '' };
+  }
+
+  async #writing<T>(key: ObjectKey, type: ObjectType, write: () => Promise<T>): Promise<T> {
+    const { view } = this.#options.world;
+    view.writing(key, type);
+    try {
+      return await write();
+    } finally {
+      view.wrote(key, type);
+    }
   }
 
   /** What was deferred is known now that everything before it is done. */
@@ -240,8 +261,10 @@ class Run {
     const { world } = this.#options;
     const { key, live, owned } = planned;
     if (live === undefined || owned === undefined) throw new Error(`step ${planned.step.object} has nothing to delete`);
-    const index = await type.remove?.(world.io, { key, live, owned });
-    world.view.put(key, type, undefined, live, index);
+    await this.#writing(key, type, async () => {
+      const index = await type.remove?.(world.io, { key, live, owned });
+      world.view.put(key, type, undefined, live, index);
+    });
     world.ledger.forget(key);
     return { status: 'done', message: '' };
   }
