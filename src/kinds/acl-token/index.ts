@@ -110,8 +110,9 @@ function namedToken(resource: Token, context: PlanContext): Desired {
   const key = { connection: spec.nomadRef, type: aclTokenObject.name, name: spec.accessorId ?? '' };
   const live = context.live(key);
   const owned = context.ownedBy(resource).filter((o) => o.key.type === key.type);
-  const remembered = owned.find((o) => o.key.name === key.name)?.detail;
-  const ends = isUnreadable(live) ? undefined : (live?.facts ?? remembered)?.['expiresAt'];
+  const recorded = owned.find((o) => o.key.name === key.name);
+  const isOurs = recorded?.state === 'owned';
+  const ends = isUnreadable(live) ? undefined : (live?.facts ?? recorded?.detail)?.['expiresAt'];
   return {
     ...base(resource),
     key,
@@ -125,8 +126,19 @@ function namedToken(resource: Token, context: PlanContext): Desired {
     dependsOn: policiesOf(spec),
     mustExist: true,
     ...(typeof ends === 'number' && { dueAt: ends, ...expired(ends, context.now, owned, 'delete the resource') }),
+    ...(!isOurs && live && !isUnreadable(live) && ofAnother(live)),
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
   };
+}
+
+/** Two that manage one token would change it in turns for ever. */
+function ofAnother(live: Live): Pick<Desired, 'verdict'> {
+  const name = stringIn(live.fields, 'name');
+  if (markerOf(name) === undefined) return {};
+  const message =
+    `token ${live.id ?? ''} carries the marker of a resource that made it (${name}) and manages it, here or in another ` +
+    'installation: change that one instead; if there is none any more, take the marker out of its name on Nomad';
+  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }
 
 /** The token that stands for the resource, and those that did before the inventory was lost: ours, to be deleted next. */
