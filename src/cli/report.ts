@@ -30,7 +30,7 @@ export function printResults(
 /** One line as each write is through; what was not tried is told at the end. */
 export function printProgress(terminal: Terminal, { step }: PlannedStep, result: Result): void {
   if (result.status !== 'done' && result.status !== 'failed') return;
-  const what = `${step.action} ${resourceText(step)} ${step.object}`;
+  const what = printable(`${step.action} ${resourceText(step)} ${step.object}`);
   if (result.status === 'done') terminal.err(terminal.paintErr(step.action, `  done: ${what}`));
   else terminal.err(terminal.paintErr('refuse', `  ${result.status}: ${what}: ${printable(result.message)}`));
 }
@@ -74,11 +74,11 @@ function endLines(group: readonly End[]): string[] {
   if (group.length > MOST_ALIKE) {
     const steps = group.map(({ step }) => step);
     const reason = status === 'refused' ? `${first.step.reason}: ${sharedMessage(steps)}` : causeText(message);
-    return [`  ${status}: ${objectsText(steps)}: ${printable(reason)}`];
+    return [printable(`  ${status}: ${objectsText(steps)}: ${reason}`)];
   }
   return group.map(({ step, result }) => {
     const reason = status === 'refused' ? `${step.reason}: ${result.message}` : result.message;
-    return `  ${status}: ${resourceText(step)} (${step.object}): ${printable(reason)}`;
+    return printable(`  ${status}: ${resourceText(step)} (${step.object}): ${reason}`);
   });
 }
 

@@ -91,6 +91,8 @@ export interface ObjectType {
   readonly watch?: WatchedType;
   /** What a live object is kept under in the view, where that is not its key's name: a token's accessor ID. */
   identify?(live: Live): string;
+  /** The name in the key of a live object, where the view keeps it under another one: a token's marked name. */
+  keyName?(live: Live): string;
   /** A second way to find a live object: the owner in a token's marker. */
   index?(live: Live): string | undefined;
   /** The rules by which fields are compared, for the fingerprint of a live object. */
@@ -110,6 +112,8 @@ export interface ObjectType {
   retain?(key: ObjectKey, live: Live, isOurs: (key: ObjectKey) => boolean): string | undefined;
   /** The object that it goes with: it is deleted by that one's deletion, and only then. */
   readonly partOf?: (key: ObjectKey) => ObjectKey;
+  /** The object that it stands in and vanishes with: what is found there once that one is somebody else's is theirs, too. */
+  readonly within?: (key: ObjectKey) => ObjectKey;
   /** What a deletion does beyond the object itself, for the plan's line. */
   deletionNote?(live: Live): string | undefined;
 }

@@ -14,7 +14,7 @@ import {
   type Unreadable,
 } from '../plan/step.ts';
 import { withVerdicts } from './verdicts.ts';
-import { objectLookup } from './tracker.ts';
+import { existenceLookup, objectLookup } from './tracker.ts';
 import { contextOf, kindOf, typeOf, type World } from './world.ts';
 
 /** What a resource that is planned by itself is told of the objects of others that it depends on. */
@@ -74,7 +74,7 @@ export function recompose(world: World, planned: PlannedStep): PlannedStep {
 }
 
 function lookupOf({ connection, type, name }: ObjectKey): string {
-  return objectLookup(connection, type, name);
+  return existenceLookup(connection, type, name);
 }
 
 /** A resource that is still declared may have dropped some of its objects: a role, a sink, a replaced token. */
@@ -96,6 +96,7 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
     ...(retained !== undefined && { retained }),
     ...(note !== undefined && { note }),
     ...(type.partOf && { partOf: type.partOf(owned.key) }),
+    ...(type.within && { within: type.within(owned.key) }),
   };
 }
 

@@ -13,7 +13,7 @@ import { isTooMuch } from './mass-deletion.ts';
 import { Queue } from './queue.ts';
 import { Readiness, verdictOf } from './readiness.ts';
 import type { DependencyState } from '../plan/plan.ts';
-import { indexLookup, objectLookup } from './tracker.ts';
+import { existenceLookup, indexLookup, objectLookup } from './tracker.ts';
 import type { ViewChange } from './view.ts';
 import { byId, type World } from './world.ts';
 
@@ -191,6 +191,7 @@ export class Controller {
   #changed({ connection, type, name, before, after }: ViewChange): void {
     const { world, clock } = this.#options;
     const lookups = new Set([objectLookup(connection, type.name, name)]);
+    if ((before === undefined) !== (after === undefined)) lookups.add(existenceLookup(connection, type.name, name));
     for (const entry of [before, after]) {
       const index = entry === undefined || isUnreadable(entry) ? undefined : type.index?.(entry);
       if (index !== undefined) lookups.add(indexLookup(connection, type.name, index));
@@ -260,7 +261,7 @@ export class Controller {
 
   /** Whoever waited for an object goes on now that it stands. */
   #wake({ key }: PlannedStep): void {
-    for (const id of this.#options.world.tracker.readersOf(objectLookup(key.connection, key.type, key.name)))
+    for (const id of this.#options.world.tracker.readersOf(existenceLookup(key.connection, key.type, key.name)))
       if (this.#waiting.has(id)) this.#enqueue(id);
   }
 

@@ -5,7 +5,15 @@ import type { ObjectType, SettledDesired } from '../contract/kind.ts';
 import type { StepOutcome } from '../contract/observer.ts';
 import { fingerprint } from '../plan/diff.ts';
 import { inDependencyOrder } from '../plan/plan.ts';
-import { keyText, resourceText, type Desired, type Live, type Owned, type PlannedStep } from '../plan/step.ts';
+import {
+  keyText,
+  resourceText,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type PlannedStep,
+} from '../plan/step.ts';
 import { canonical, Deferred, settled } from '../plan/value.ts';
 import { recompose } from './compose.ts';
 import { observeOne } from './observe.ts';
@@ -34,7 +42,8 @@ const halfToFullJitter = (attempt: number): number => 250 * 2 ** attempt * (0.5 
 /**
  * Carries out a plan.
  *
- * Guarantees: every create is in the inventory as pending, saved, before it is sent; an object is written only after
+ * Guarantees: every create is in the inventory as pending, saved, before it is sent, and so is what a change shall have the
+ * inventory remember; an object is written only after
  * all that it depends on; what depends on something that failed is skipped, everything else goes on; deletions come
  * after all writes, dependents first, and never for a resource of which a write failed (a token is not deleted before
  * its successor's secret is where readers find it). When the promise resolves, the inventory is saved.
@@ -77,6 +86,20 @@ function intentOf(planned: PlannedStep): Owned {
     ...(!deferred && { intent: fingerprint(settled(desired.fields), desired.rules) }),
     ...(Object.keys(detail).length > 0 && { detail }),
   };
+}
+
+/** Whether the inventory would not know by what it remembers what a change that is interrupted leaves there. */
+function remembersMore({ desired, owned }: PlannedStep): boolean {
+  return Object.entries(desired?.detail ?? {}).some(
+    ([name, value]) => canonical(value) !== canonical(owned?.detail?.[name] ?? null),
+  );
+}
+
+/** What the inventory holds from before such a change until its result is known. */
+function rewritten(planned: PlannedStep): Owned {
+  const desired = desiredOf(planned);
+  const entry: Owned = planned.owned ?? { ...ownership(desired, true), state: 'owned' };
+  return { ...entry, detail: { ...entry.detail, ...desired.detail } };
 }
 
 function ownership(desired: Desired, adopted: boolean): Omit<Owned, 'state'> {
@@ -201,10 +224,24 @@ class Run {
     const desired = settle(desiredOf(current));
     const type = typeOf(world, current.key.type);
     if (current !== planned && current.live === undefined) await world.ledger.intend([intentOf(current)]);
-    const live = await this.#send(type, desired, current.live);
-    world.view.put(current.key, type, live, current.live);
+    if (current.live !== undefined && remembersMore(current)) await world.ledger.intend([rewritten(current)]);
+    const live = await this.#writing(current.key, type, async () => {
+      const sent = await this.#send(type, desired, current.live);
+      world.view.put(current.key, type, sent, current.live);
+      return sent;
+    });
     this.#record(current, live, current.step.reason === 'Adopted');
     return { status: 'done', message: '' };
+  }
+
+  async #writing<T>(key: ObjectKey, type: ObjectType, write: () => Promise<T>): Promise<T> {
+    const { view } = this.#options.world;
+    view.writing(key, type);
+    try {
+      return await write();
+    } finally {
+      view.wrote(key, type);
+    }
   }
 
   /** What was deferred is known now that everything before it is done. */
@@ -224,8 +261,10 @@ class Run {
     const { world } = this.#options;
     const { key, live, owned } = planned;
     if (live === undefined || owned === undefined) throw new Error(`step ${planned.step.object} has nothing to delete`);
-    const index = await type.remove?.(world.io, { key, live, owned });
-    world.view.put(key, type, undefined, live, index);
+    await this.#writing(key, type, async () => {
+      const index = await type.remove?.(world.io, { key, live, owned });
+      world.view.put(key, type, undefined, live, index);
+    });
     world.ledger.forget(key);
     return { status: 'done', message: '' };
   }

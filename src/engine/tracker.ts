@@ -2,7 +2,8 @@
  * Which resources look at which live objects. It is recorded while their objects are derived, so that a change of a live
  * object leads to just the resources whose plan it may change.
  *
- * A lookup is a text: `connection/type/name`, or `connection/type?index` for what an index files there.
+ * A lookup is a text: `connection/type/name`, `connection/type/name!` where only matters whether it exists, or
+ * `connection/type?index` for what an index files there.
  */
 export class Tracker {
   readonly #lookups = new Map<string, readonly string[]>();
@@ -83,6 +84,10 @@ function equal(a: readonly string[], b: readonly string[]): boolean {
 
 export function objectLookup(connection: string, type: string, name: string): string {
   return `${connection}/${type}/${name}`;
+}
+
+export function existenceLookup(connection: string, type: string, name: string): string {
+  return `${connection}/${type}/${name}!`;
 }
 
 export function indexLookup(connection: string, type: string, index: string): string {

@@ -4,12 +4,20 @@ import { canonical } from '../plan/value.ts';
 
 type Entry = Live | Unreadable;
 
+interface Event {
+  readonly name: string;
+  readonly live: Live | undefined;
+  readonly index: number;
+}
+
 interface Shelf {
   readonly type: ObjectType;
   readonly objects: Map<string, Entry>;
   readonly byIndex: Map<string, Live[]>;
   /** What we wrote or an event told, until a reading that began later confirms it: when, and at which index of Nomad. */
   readonly written: Map<string, { readonly at: number; readonly index: number }>;
+  /** Names in the keys of objects that we are writing, and the events that came meanwhile. */
+  readonly writing: Map<string, Event[]>;
   failure?: Unreadable | undefined;
 }
 
@@ -98,12 +106,30 @@ export class LiveView {
   event(connection: string, type: ObjectType, name: string, live: Live | undefined, index: number): void {
     const shelf = this.#shelf(connection, type);
     const known = shelf.objects.get(name);
+    const held = shelf.writing.get(keyNameOf(type, live ?? known) ?? name);
+    if (held !== undefined) {
+      held.push({ name, live, index });
+      return;
+    }
     if (index <= indexOf(known) || index <= (shelf.written.get(name)?.index ?? 0)) return;
     // A list that was made before must not undo it.
     shelf.written.set(name, { at: ++this.#moment, index });
     // Events do not tell which token is our own.
     const guard = known !== undefined && !isUnreadable(known) ? known.protected : undefined;
     this.#set(connection, shelf, name, live && guard !== undefined ? { ...live, protected: guard } : live);
+  }
+
+  /** A write of ours is about to be sent: the event that tells of it must not look like somebody else's. */
+  writing(key: ObjectKey, type: ObjectType): void {
+    this.#shelf(key.connection, type).writing.set(key.name, []);
+  }
+
+  /** The write is through: what was told meanwhile and is not of it counts now. */
+  wrote(key: ObjectKey, type: ObjectType): void {
+    const { writing } = this.#shelf(key.connection, type);
+    const held = writing.get(key.name) ?? [];
+    writing.delete(key.name);
+    for (const { name, live, index } of held) this.event(key.connection, type, name, live, index);
   }
 
   /** One object as it stands after a write of ours; undefined for gone. @param index of the write, where Nomad told it. */
@@ -138,11 +164,15 @@ export class LiveView {
     const key = shelfKey(connection, type.name);
     let shelf = this.#shelves.get(key);
     if (shelf === undefined) {
-      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map() };
+      shelf = { type, objects: new Map(), byIndex: new Map(), written: new Map(), writing: new Map() };
       this.#shelves.set(key, shelf);
     }
     return shelf;
   }
+}
+
+function keyNameOf(type: ObjectType, entry: Entry | undefined): string | undefined {
+  return entry === undefined || isUnreadable(entry) ? undefined : type.keyName?.(entry);
 }
 
 function shelfKey(connection: string, type: string): string {
@@ -158,7 +188,8 @@ function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
   if (a === b) return true;
   if (a === undefined || b === undefined) return false;
   if (isUnreadable(a) || isUnreadable(b)) return isUnreadable(a) && isUnreadable(b) && a.error === b.error;
-  if (a.id !== b.id || a.protected !== b.protected) return false;
+  // Of what we have just made, the server has yet to tell the identifier.
+  if ((a.id !== undefined && a.id !== b.id) || a.protected !== b.protected) return false;
   const { hash: _a, ...factsOfA } = a.facts ?? {};
   const { hash: _b, ...factsOfB } = b.facts ?? {};
   return canonical(a.fields) === canonical(b.fields) && canonical(factsOfA) === canonical(factsOfB);

@@ -37,10 +37,18 @@ export const pem = z
   .max(131_072)
   .regex(/-----BEGIN [A-Z0-9 ]+-----/, { error: 'must be PEM (-----BEGIN ...-----)' });
 
+/** The error of a URL's form: where somebody wrote a password into it, that is what is said, and it is not repeated. */
+export function urlError(form: string): (issue: { readonly input?: unknown }) => string {
+  return ({ input }) =>
+    typeof input === 'string' && /^https?:\/\/[^/]*@/i.test(input)
+      ? 'must not hold a user name or a password ("@"): it is no place for credentials'
+      : form;
+}
+
 export const httpUrl = z
   .string()
   .max(2048)
-  .regex(/^https?:\/\/[^\s/]+(\/\S*)?$/, { error: 'must be a URL that begins with http:// or https://' });
+  .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, { error: urlError('must be a URL that begins with http:// or https://') });
 
 const GO_DURATION = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
 const SIGNED_GO_DURATION = /^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;

@@ -30,6 +30,8 @@ export interface Undeclared {
   readonly note?: string;
   /** The object whose deletion deletes it. */
   readonly partOf?: ObjectKey;
+  /** The object that it stands in. */
+  readonly within?: ObjectKey;
 }
 
 /** Whether an object that is planned elsewhere can be depended on: it stands, it is refused, or it is yet to be made. */
@@ -56,7 +58,8 @@ export function plan(input: PlanInput): PlannedStep[] {
   );
   const replaced = new Set(input.desired.flatMap((d) => (d.replaces ? [keyText(d.replaces.key)] : [])));
   const undeclared = input.undeclared.map((object) => planUndeclared(object, replaced.has(keyText(object.owned.key))));
-  return [...declared, ...spare(declared, followWhole(input.undeclared, undeclared))];
+  const following = followWhole(input.undeclared, vanishWithin(input.undeclared, undeclared));
+  return [...declared, ...spare(declared, following)];
 }
 
 /** One declared object. The order of the cases is the order of precedence. */
@@ -279,6 +282,18 @@ export function planUndeclared(object: Undeclared, isReplaced: boolean): Planned
     (n) => n !== undefined,
   );
   return make('delete', isReplaced ? 'Replaced' : 'Removed', [], notes.join('; '), live);
+}
+
+/** What stood in an object of ours went with it; what is found there now belongs to whoever made the one in its place. */
+function vanishWithin(objects: readonly Undeclared[], steps: readonly PlannedStep[]): PlannedStep[] {
+  const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
+  return steps.map((planned, i) => {
+    const around = objects[i]?.within ?? objects[i]?.partOf;
+    if (around === undefined || planned.step.action !== 'delete') return planned;
+    if (byKey.get(keyText(around))?.step.reason !== 'Gone') return planned;
+    const message = `ours went with ${keyText(around)}; what stands in its place is not ours and stays`;
+    return { ...planned, step: { ...planned.step, action: 'noop', reason: 'Gone', message } };
+  });
 }
 
 /** What is part of another object is deleted by that one's deletion, and stays where that one stays. */

@@ -43,7 +43,7 @@ function groupText(group: readonly Step[], paint: Painter): string {
 }
 
 function headText({ action }: Step, what: string): string {
-  return `${SIGNS[action]} ${action.padEnd(7)} ${what}`;
+  return `${SIGNS[action]} ${action.padEnd(7)} ${printable(what)}`;
 }
 
 function stepText(step: Step, paint: Painter): string {
@@ -51,7 +51,7 @@ function stepText(step: Step, paint: Painter): string {
   const note = [step.reason, printable(step.message)].filter((part) => part !== '').join(': ');
   const lines = step.changes.flatMap((change) => changeLines(change, paint));
   return [
-    `  ${paint(step.action, head)}  ${paint('dim', step.object)}`,
+    `  ${paint(step.action, head)}  ${paint('dim', printable(step.object))}`,
     `${INDENT}${paint('dim', note)}`,
     ...lines,
   ].join('\n');
@@ -59,9 +59,10 @@ function stepText(step: Step, paint: Painter): string {
 
 function changeLines(change: Change, paint: Painter): string[] {
   const { path, before, after } = change;
-  if (isLong(before) || isLong(after)) return [`${INDENT}${path}:`, ...textDiff(before, after, paint)];
+  const name = `${INDENT}${printable(path)}:`;
+  if (isLong(before) || isLong(after)) return [name, ...textDiff(before, after, paint)];
   const arrow = isNothing(before) ? show(path, after) : `${show(path, before)} → ${show(path, after)}`;
-  return [`${INDENT}${path}: ${arrow}`];
+  return [`${name} ${arrow}`];
 }
 
 /** Only the lines that change, each with its neighbours; all of a new text. */
@@ -180,9 +181,10 @@ function markdownChange(change: Change): string[] {
   if (isLong(before) || isLong(after)) {
     return changeLines(change, plain).map((line) => line.slice(INDENT.length).replace(/^ {2}(?=[+-] )/, ''));
   }
+  const name = printable(path);
   return [
-    ...(isNothing(before) ? [] : [`- ${path}: ${show(path, before)}`]),
-    ...(isNothing(after) ? [] : [`+ ${path}: ${show(path, after)}`]),
+    ...(isNothing(before) ? [] : [`- ${name}: ${show(path, before)}`]),
+    ...(isNothing(after) ? [] : [`+ ${name}: ${show(path, after)}`]),
   ];
 }
 

@@ -27,15 +27,17 @@ describe('Ctrl-C', () => {
     await sandbox.close();
   });
 
-  /** Sends the signal at the first look at the servers, which is never answered. */
+  /** Sends the signal at the first request of the look, none of which is answered; a second signal would end it at once. */
   async function interruptedLook(
     signal: NodeJS.Signals,
     ...args: string[]
   ): Promise<{ code: number | null; stdout: string; stderr: string }> {
     const { child, outcome } = workspace.start(args);
     const ended = outcome.then(() => undefined);
+    let isSent = false;
     sandbox.onRequest = async (): Promise<HookAnswer> => {
-      child.kill(signal);
+      if (!isSent) child.kill(signal);
+      isSent = true;
       await ended;
       return 'drop';
     };

@@ -33,12 +33,12 @@ describe('a server that can’t be worked with', () => {
     for (const output of ['text', 'markdown']) {
       const { stdout } = await workspace.run('plan', '-f', 'manifests', '-o', output);
       expect(stdout.match(/nothing listens there/g), output).toHaveLength(1);
-      expect(stdout.match(/Blocked/g), output).toHaveLength(1);
-      expect(stdout).toContain(`${String(2 * COUNT)} objects of AclPolicy default/p0, AclPolicy default/p1`);
+      expect(stdout.match(/Unavailable/g), output).toHaveLength(1);
+      expect(stdout).toContain(`${String(3 * COUNT)} objects of AclPolicy default/p0, AclPolicy default/p1`);
       expect(stdout.split('\n').length).toBeLessThan(12);
     }
     const { steps } = await workspace.plan();
-    expect(steps.filter((s) => s.message.includes('nothing listens there'))).toHaveLength(2 * COUNT);
+    expect(steps.filter((s) => s.message.includes('nothing listens there'))).toHaveLength(3 * COUNT);
   });
 
   it('is told twice by an apply: in its plan and at its end', async () => {
@@ -47,7 +47,7 @@ describe('a server that can’t be worked with', () => {
     expect([code, stderr]).toEqual([1, '']);
     expect(stdout.match(/nothing listens there/g)).toHaveLength(2);
     expect(stdout).toContain(`0 done, 0 in order, ${String(3 * COUNT)} not done.`);
-    expect(stdout).toMatch(/refused: 40 objects of AclPolicy default\/p0.*: Unavailable: /);
+    expect(stdout).toMatch(/refused: 60 objects of AclPolicy default\/p0.*: Unavailable: /);
   });
 
   it('that speaks no TLS is told apart from a bad certificate', async () => {

@@ -2,7 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
-import { CrashRig, sampleOf, scenarios, type Scenario } from './crash-cases.ts';
+import { CrashRig, type Scenario } from './crash-rig.ts';
+import { sampleOf, scenarios } from './crash-scenarios.ts';
 
 /** Every boundary is taken on the sandbox; here a sample, another one each time. */
 describe.skipIf(!requireServers('nomad', 'vault'))('a command that is cut short on real servers', () => {

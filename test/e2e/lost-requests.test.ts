@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { startSandbox } from '../../src/sandbox/index.ts';
-import { CrashRig, sampleOf, scenarios, type Sample, type Scenario } from './crash-cases.ts';
+import { CrashRig, type Sample, type Scenario } from './crash-rig.ts';
+import { sampleOf, scenarios } from './crash-scenarios.ts';
 
 const ALL: Sample = { every: 1, offset: 0 };
 

@@ -47,15 +47,18 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what stands in the place of 
     expect((await liveVault.data('sys/auth/jwt-nomad'))?.['accessor']).toBe(theirs);
   });
 
-  // Roles carry no identifier of their own, and the mount's is not asked yet when a role is deleted.
-  it.fails('a role that somebody made on their own mount at our path stays, though it has our name', async () => {
-    const { workspace, liveVault } = servers;
+  it('a role that somebody made on their own mount at our path stays, though it has our name', async () => {
+    const { nomad, workspace, liveVault } = servers;
     workspace.write('i.yaml', manifest('VaultJwtIntegration', 'workloads'));
     expect((await workspace.apply()).code).toBe(0);
     await liveVault.request('DELETE', 'sys/auth/jwt-nomad');
     await liveVault.request('POST', 'sys/auth/jwt-nomad', { type: 'jwt' });
     const role = { role_type: 'jwt', user_claim: 'sub', bound_audiences: ['theirs'] };
     await liveVault.request('POST', 'auth/jwt-nomad/role/nomad-workloads', role);
+    await liveVault.request('POST', 'auth/jwt-nomad/config', {
+      jwt_supported_algs: 'RS512',
+      jwks_url: `${nomad.address}/.well-known/jwks.json`,
+    });
 
     expect((await workspace.destroy()).code).toBe(0);
     expect((await liveVault.data('auth/jwt-nomad/role/nomad-workloads'))?.['bound_audiences']).toEqual(['theirs']);

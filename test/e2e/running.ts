@@ -93,7 +93,7 @@ export async function startOperator(
     until: async (series, value) => {
       while ((await metric(series)) !== value) {
         alive();
-        await sleep(20);
+        await sleep(200);
       }
     },
     stop: async () => {

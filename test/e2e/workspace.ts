@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 
@@ -71,6 +71,11 @@ export class Workspace {
       objects: { key: { connection: string; type: string; name: string } }[];
     };
     return state.objects.map(({ key }) => `${key.connection}/${key.type}/${key.name}`).sort();
+  }
+
+  /** Whether the inventory holds anything. */
+  isRecorded(): boolean {
+    return existsSync(join(this.manifests, '.nomad-access.state.json')) && this.recorded().length > 0;
   }
 
   start(

@@ -64,6 +64,27 @@ describe('the live view', () => {
     expect(textOf()).toBe('theirs');
   });
 
+  it('takes the event of a write of ours for ours, though it comes before the reply', () => {
+    view.writing(key, type);
+    view.event('c', type, 'a', live('ours', 7, { id: '7' }), 7);
+    view.put(key, type, live('ours', 7));
+    view.wrote(key, type);
+    expect([textOf(), changes]).toEqual(['ours', []]);
+  });
+
+  it('hears of what somebody did while we wrote, whether our write came through or not', () => {
+    view.writing(key, type);
+    view.event('c', type, 'a', live('ours', 7), 7);
+    view.event('c', type, 'a', live('theirs', 8), 8);
+    view.put(key, type, live('ours', 7));
+    view.wrote(key, type);
+    expect(textOf()).toBe('theirs');
+    view.writing(key, type);
+    view.event('c', type, 'a', live('more', 9), 9);
+    view.wrote(key, type);
+    expect([textOf(), changes.length]).toEqual(['more', 2]);
+  });
+
   it('does not let a list bring back what an event has deleted since it began', () => {
     view.replace('c', type, { objects: all(['a', live('x', 5)]), index: 5 }, view.begin());
     const began = view.begin();

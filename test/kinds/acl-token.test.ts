@@ -95,6 +95,20 @@ describe('a token named by its accessor ID', () => {
     expect(step?.step.message).toContain('expired at 1970-01-01T01:00:00.000Z');
     expect(step?.step.message).not.toContain('change expirationTtl');
   });
+  it('that another resource made and manages is a Conflict under every adoption policy, not a fight', () => {
+    const theirs = live(token(ACCESSOR, { name: markedName('other', { owner: OWNER, sequence: 1 }) }));
+    for (const adoptionPolicy of ['IfIdentical', 'Always']) {
+      const [step] = planned(aclToken, { ...SPEC, accessorId: ACCESSOR, adoptionPolicy }, { live: theirs });
+      expect(step?.step).toMatchObject({ action: 'refuse', reason: 'Conflict' });
+      expect(step?.step.message).toContain('take the marker out of its name');
+    }
+  });
+  it('of ours that somebody gave a marker by hand gets its name back', () => {
+    const marked = live(token(ACCESSOR, { name: named(1), expirationTtl: 3600 }, HOUR));
+    expect(outline(planned(aclToken, spec, { live: marked, owned: ours, now: HOUR - 1 }))).toEqual([
+      `update default/acl-token/${ACCESSOR} Changed`,
+    ]);
+  });
   it('that never was ours and does not exist is NotFound', () => {
     expect(outline(planned(aclToken, spec, { now: HOUR }))).toEqual([`refuse default/acl-token/${ACCESSOR} NotFound`]);
   });

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { authMountObject } from '../../src/kinds/vault-jwt-integration/auth-mount.ts';
 import { canonicalCidr } from '../../src/kinds/vault-jwt-integration/cidr.ts';
 import { vaultJwtIntegration } from '../../src/kinds/vault-jwt-integration/index.ts';
 import { jwtConfigObject } from '../../src/kinds/vault-jwt-integration/jwt-config.ts';
@@ -215,5 +216,17 @@ describe('the configuration', () => {
       changes: [{ path: 'spec.path', before: 'auth mount of type userpass', after: 'auth mount of type jwt' }],
     });
     expect(steps.filter((s) => s.step.action !== 'refuse')).toEqual([]);
+  });
+});
+
+describe('the deletion of a mount', () => {
+  it.each([
+    [null, 'the tokens'],
+    [0, '0 tokens'],
+    [1, '1 token'],
+    [2, '2 tokens'],
+  ])('with %j leases says that it revokes %s', (leases, words) => {
+    const mount: Live = { id: 'x', fields: { path: 'auth mount of type jwt' }, facts: { leases } };
+    expect(authMountObject.deletionNote?.(mount)).toContain(` revokes ${words} of the tasks`);
   });
 });

@@ -244,6 +244,19 @@ describe('plan of several objects', () => {
     const steps = plan({ desired: [], owned: () => undefined, undeclared: [whole, part] });
     expect(steps.map((s) => s.step.reason)).toEqual(['InUse', 'InUse']);
   });
+
+  it.each([
+    ['stays where that one is somebody else’s', 'theirs', ['noop', 'noop']],
+    ['is deleted with it where that one is ours', 'ours', ['delete', 'delete']],
+  ])('what stands in another object %s', (_what, id, actions) => {
+    const around = { ...gone(owned({ key: key('around'), id: 'ours' })), live: live({ id }) };
+    const inside = { ...gone(owned({ key: key('inside') })), live: live(), within: key('around') };
+    const part = { ...gone(owned({ key: key('part') })), live: live(), partOf: key('around') };
+    for (const object of [inside, part]) {
+      const steps = plan({ desired: [], owned: () => undefined, undeclared: [around, object] });
+      expect(steps.map((s) => s.step.action)).toEqual(actions);
+    }
+  });
 });
 
 const value = fc.record({

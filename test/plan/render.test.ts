@@ -46,6 +46,22 @@ describe('a rendered plan', () => {
     ]);
   });
 
+  it.each([
+    [
+      'alone',
+      [step('evil', { object: 'default/acl-token/a\u001b[2J', changes: [change('spec.\u001b[2J', 'a', 'b')] })],
+    ],
+    [
+      'in a group',
+      ['a', 'b'].map((name) => step(`${name}\u001b[2J`, { action: 'refuse', reason: 'Denied', message: 'no' })),
+    ],
+  ])('hands no escape sequence of a name to the terminal (%s)', (_how, steps) => {
+    for (const text of [planText(steps), planMarkdown(steps)]) {
+      expect(text).not.toContain('\u001b');
+      expect(text).toContain('\\x1b[2J');
+    }
+  });
+
   describe('with refusals', () => {
     const unavailable = (name: string, path: string, host = 'http://n:4646'): Step =>
       step(name, { action: 'refuse', reason: 'Unavailable', message: `GET ${host}${path}: no answer in time` });

@@ -60,6 +60,22 @@ describe('the inventory in a file', () => {
     await (await fileState(path).lock()).release();
   });
 
+  it('is taken over from a dead process by one alone of many that come at once', async () => {
+    const { pid } = spawnSync(process.execPath, ['-e', '']);
+    const dead = JSON.stringify({ pid, host: hostname(), since: 'then' });
+    for (let round = 0; round < 20; round++) {
+      writeFileSync(`${path}.lock`, dead);
+      // One of them may have died while it took the lock over, too.
+      if (round % 2 === 0) writeFileSync(`${path}.lock.takeover`, dead);
+      const results = await Promise.allSettled(Array.from({ length: 20 }, () => fileState(path).lock()));
+      const locks = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+      expect(locks).toHaveLength(1);
+      await Promise.all(locks.map((lock) => lock.release()));
+      await (await fileState(path).lock()).release();
+      expect(readdirSync(folder)).toEqual([]);
+    }
+  });
+
   it('leaves the lock of another machine alone, and names it', async () => {
     writeFileSync(`${path}.lock`, JSON.stringify({ pid: 1, host: 'elsewhere', since: 'then' }));
     await expect(fileState(path).lock()).rejects.toThrow('process 1 on elsewhere');

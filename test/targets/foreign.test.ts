@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import type { TargetError } from '../../src/contract/errors.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
+import { NomadVariables } from '../../src/targets/nomad/variables.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
 import { startScripted, type Answer } from './scripted-server.ts';
 
@@ -95,6 +96,18 @@ describe('Nomad, where something else answers', () => {
     const gone = await nomad({ status: 404, body: "variable doesn't exist" });
     expect((await gone.request('PUT', '/v1/var/lock', { 'lock-renew': '' }, {}, options)).status).toBe(404);
   });
+  it('a conflict that is no variable’s is no proof that a write was refused or a lock lost', async () => {
+    const place = { namespace: 'default', path: 'nomad-access/x' };
+    const lock = { id: '', ttl: '15s', delay: '15s' };
+    for (const body of ['conflict', '{"message":"no"}', 'null', PAGE]) {
+      const variables = new NomadVariables(await nomad({ status: 409, body }));
+      await expect(variables.write(place, {}, 1)).rejects.toMatchObject({ class: 'transient' });
+      await expect(variables.remove(place, 1)).rejects.toMatchObject({ class: 'transient' });
+    }
+    const variables = new NomadVariables(await nomad({ status: 409, body: PAGE }));
+    await expectForeign(variables.acquireLock(place, lock, {}), 'Nomad');
+    await expectForeign(variables.renewLock(place, 'id'), 'Nomad');
+  });
   it('a written policy is answered with nothing, and that is right', async () => {
     const client = await nomad({ status: 200, headers: { 'x-nomad-index': '7' } });
     expect(await client.put('/v1/acl/policy/p', {})).toEqual({ body: undefined, index: 7 });
@@ -159,6 +172,26 @@ describe('Vault, where something else answers', () => {
     await (await vault({ status: 204 })).write('auth/jwt/role/r', {});
     await (await vault({ status: 200 })).write('auth/jwt/role/r', {});
   });
+  it.each([
+    ['a login page', 403, PAGE, 'denied', '(it sends an HTML page)'],
+    ['a proxy', 403, 'hunter2 RBAC: access denied', 'denied', 'does a proxy in between reach Vault?'],
+    ['a proxy that asks who we are', 401, '', 'denied', 'does a proxy in between reach Vault?'],
+    ['a gateway that speaks JSON', 502, '{"message":"backend hunter2"}', 'transient', 'does a proxy'],
+    ['a gateway with a page', 503, PAGE, 'transient', '(it sends an HTML page)'],
+  ])(
+    '%s that refuses (%i) is named as what it is, and its words are kept out',
+    async (_who, status, body, cls, words) => {
+      const server = await startScripted({ status, body });
+      const retry = { retries: 1, minTimeout: 1, maxTimeout: 1 };
+      const client = new VaultClient({ address: server.address, token: 't', maxConnections: 2, retry });
+      open.push(client, server);
+      const error = (await client.read('sys/auth').catch((e: unknown) => e)) as TargetError;
+      expect(error).toMatchObject({ name: 'TargetError', class: cls, status });
+      expect(error.message).toContain('what answers there is not Vault');
+      expect(error.message).toContain(words);
+      expect(error.message).not.toMatch(/hunter2|token given/);
+    },
+  );
   it('a refusal in a form that is not Vault’s is still an error with its words', async () => {
     await expect((await vault({ status: 400, body: 'bad request' })).read('x')).rejects.toThrow('400 bad request');
     await expect((await vault({ status: 400, body: '{"errors":"odd"}' })).read('x')).rejects.toMatchObject({

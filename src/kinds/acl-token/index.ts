@@ -110,8 +110,9 @@ function namedToken(resource: Token, context: PlanContext): Desired {
   const key = { connection: spec.nomadRef, type: aclTokenObject.name, name: spec.accessorId ?? '' };
   const live = context.live(key);
   const owned = context.ownedBy(resource).filter((o) => o.key.type === key.type);
-  const remembered = owned.find((o) => o.key.name === key.name)?.detail;
-  const ends = isUnreadable(live) ? undefined : (live?.facts ?? remembered)?.['expiresAt'];
+  const recorded = owned.find((o) => o.key.name === key.name);
+  const isOurs = recorded?.state === 'owned';
+  const ends = isUnreadable(live) ? undefined : (live?.facts ?? recorded?.detail)?.['expiresAt'];
   return {
     ...base(resource),
     key,
@@ -125,8 +126,19 @@ function namedToken(resource: Token, context: PlanContext): Desired {
     dependsOn: policiesOf(spec),
     mustExist: true,
     ...(typeof ends === 'number' && { dueAt: ends, ...expired(ends, context.now, owned, 'delete the resource') }),
+    ...(!isOurs && live && !isUnreadable(live) && ofAnother(live)),
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
   };
+}
+
+/** Two that manage one token would change it in turns for ever. */
+function ofAnother(live: Live): Pick<Desired, 'verdict'> {
+  const name = stringIn(live.fields, 'name');
+  if (markerOf(name) === undefined) return {};
+  const message =
+    `token ${live.id ?? ''} carries the marker of a resource that made it (${name}) and manages it, here or in another ` +
+    'installation: change that one instead; if there is none any more, take the marker out of its name on Nomad';
+  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }
 
 /** The token that stands for the resource, and those that did before the inventory was lost: ours, to be deleted next. */
@@ -229,7 +241,8 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const accessorId = readable(token.live)?.id;
   const live = context.live(key);
   const found = readable(live);
-  const isOurs = context.ownedBy(resource).some((o) => o.state === 'owned' && keyText(o.key) === keyText(key));
+  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
+  const formerId = formerHolder(token, owned, accessorId);
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
     ...base(resource),
@@ -241,11 +254,17 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
     detail: {
       nomadRef: resource.spec.nomadRef,
       accessorId: accessorId ?? null,
-      ...(token.replaces && { formerId: token.replaces.live.id ?? null }),
+      ...(formerId !== undefined && { formerId }),
     },
-    ...(found && !isOurs && unownedFile(resource, name, holderOf(found), accessorId)),
+    ...(found && owned?.state !== 'owned' && unownedFile(resource, name, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
   };
+}
+
+/** The token whose secret the file may still hold. */
+function formerHolder(token: Desired, owned: Owned | undefined, accessorId: string | undefined): string | undefined {
+  const recorded = token.replaces?.live.id ?? owned?.detail?.['accessorId'];
+  return typeof recorded === 'string' && recorded !== accessorId ? recorded : undefined;
 }
 
 /**

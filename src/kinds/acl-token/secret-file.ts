@@ -75,12 +75,14 @@ async function readFile(
   const file = await io.files.read(path);
   if (file === undefined) return undefined;
   const accessorId = await holder(io, file.content, owned, desired, signal);
-  return live(file.mode, accessorId, accessorId === undefined ? undefined : digest(accessorId, file.content));
+  if (accessorId === undefined) return live(file.mode, undefined, undefined);
+  // With the secret of another token of the resource it is still the same file.
+  return { ...live(file.mode, accessorId, digest(accessorId, file.content)), id: owned?.id ?? accessorId };
 }
 
 /**
  * The accessor ID of the token whose SecretID the file holds: by the digest in the inventory; or by a look at the secret
- * of the token that it is declared for, of the one which that replaces, or of the one that it was about to be written for
+ * of the token that it is declared for, of the one which that replaces, or of those that it was about to be written for
  * when we were interrupted.
  */
 async function holder(
@@ -92,8 +94,7 @@ async function holder(
 ): Promise<string | undefined> {
   const recorded = owned?.detail?.['accessorId'];
   if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
-  const sources = [desired?.detail, owned?.state === 'pending' ? owned.detail : undefined];
-  for (const source of sources) {
+  for (const source of [desired?.detail, owned?.detail]) {
     for (const accessorId of [source?.['accessorId'], source?.['formerId']]) {
       const connection = source?.['nomadRef'];
       if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;

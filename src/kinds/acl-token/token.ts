@@ -107,6 +107,7 @@ export const aclTokenObject: ObjectType = {
 
   rules: tokenFieldRules,
   identify: (live) => live.id ?? '',
+  keyName: (live) => stringIn(live.fields, 'name'),
   index: (live) => markerOf(stringIn(live.fields, 'name'))?.owner,
   find: (owned, live) => (owned.id === undefined ? byMarkedName(owned, live) : live.get(owned.id)),
 

@@ -1,14 +1,14 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
 import { auth, AUTH_METHODS, grants, tls } from '../connection.ts';
-import { duration, exactlyOne } from '../schema.ts';
+import { duration, exactlyOne, urlError } from '../schema.ts';
 
 const spec = z.strictObject({
   address: z
     .string()
     .max(2048)
-    .regex(/^(https?:\/\/[^\s/]+|unix:\/\/\/\S+)\/?$/, {
-      error: 'must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port',
+    .regex(/^(https?:\/\/[^\s/@]+|unix:\/\/\/\S+)\/?$/, {
+      error: urlError('must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port'),
     })
     .describe('Address of the HTTP API of a server or agent of the region: `https://nomad.example.com:4646`.'),
   region: z

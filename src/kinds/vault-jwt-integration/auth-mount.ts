@@ -65,7 +65,7 @@ export const authMountObject: ObjectType = {
 
   deletionNote(live) {
     const leases = live.facts?.['leases'];
-    const count = typeof leases === 'number' ? `${String(leases)} tokens` : 'the tokens';
+    const count = typeof leases !== 'number' ? 'the tokens' : leases === 1 ? '1 token' : `${String(leases)} tokens`;
     return `disabling the mount revokes ${count} of the tasks that are logged in through it`;
   },
 };

@@ -101,6 +101,7 @@ export const jwtRoleObject: ObjectType = {
   name: 'jwt-role',
   connection: 'VaultServer',
   after: ['auth-mount', 'jwt-config', 'policy'],
+  within: ({ connection, name }) => ({ connection, type: 'auth-mount', name: split(name).mount }),
   rules: jwtRoleRules,
 
   async read(io, request, signal) {
@@ -129,6 +130,11 @@ async function write(io: Io, { key, fields }: SettledDesired, data: Readonly<Rec
 
 /** `auth/<mount>/role/<role>`; the mount's path may have slashes of its own. */
 function path(name: string): string {
+  const { mount, role } = split(name);
+  return `auth/${mount}/role/${encodeURIComponent(role)}`;
+}
+
+function split(name: string): { mount: string; role: string } {
   const slash = name.lastIndexOf('/');
-  return `auth/${name.slice(0, slash)}/role/${encodeURIComponent(name.slice(slash + 1))}`;
+  return { mount: name.slice(0, slash), role: name.slice(slash + 1) };
 }

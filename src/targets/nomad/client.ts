@@ -1,6 +1,6 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
-import { foreignAnswer } from '../foreign.ts';
+import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
@@ -112,8 +112,9 @@ export class NomadClient implements NomadApi {
     const { expect, idempotent = false, signal } = options;
     const response = await this.#send(method, path, query, body, idempotent, signal);
     if (response.status === 200) this.#parsed(method, path, response.text, !idempotent);
-    const isForeign = response.status === 404 && !isMissing(response);
-    if (expect.includes(response.status) && !isForeign) return response;
+    const isExpected = expect.includes(response.status);
+    if (isExpected && isPage(response.text)) throw foreignAnswer('Nomad', this.#named(method, path), response.status);
+    if (isExpected && (response.status !== 404 || isMissing(response))) return response;
     throw this.#refused(method, path, response, !idempotent && response.status >= 500);
   }
 
@@ -227,7 +228,7 @@ function explain({ status, text, headers }: HttpResponse): string {
   const words = text.replace(/\s+/g, ' ').trim().slice(0, 2000);
   if (status >= 300 && status < 400)
     return `redirect to ${String(headers['location'])} is not followed: set that address`;
-  if (/^<(!doctype|html)/i.test(words)) return 'what answers there is not Nomad (it sends an HTML page)';
+  if (isPage(text)) return foreignRefusal('Nomad', text);
   if (status === 400 && /HTTP request to an HTTPS server/.test(words))
     return 'the server speaks TLS there: use https://';
   if (status === 403) return `${words}: the token given for this NomadCluster must be a valid management token`;

@@ -6,6 +6,7 @@ import type {
   VariablesApi,
   WriteOutcome,
 } from '../../contract/variables.ts';
+import { foreignAnswer } from '../foreign.ts';
 import type { HttpResponse } from '../http.ts';
 import type { NomadClient } from './client.ts';
 
@@ -48,12 +49,14 @@ export class NomadVariables implements VariablesApi {
 
   async write(place: VariablePlace, items: Readonly<Record<string, string>>, cas: number): Promise<WriteOutcome> {
     const query = { namespace: place.namespace, cas };
-    return outcomeOf(await this.#client.request('PUT', pathOf(place), query, { Items: items }, { expect: [200, 409] }));
+    const options = { expect: [200, 409] };
+    return outcomeOf(place, await this.#client.request('PUT', pathOf(place), query, { Items: items }, options));
   }
 
   async remove(place: VariablePlace, cas: number): Promise<WriteOutcome> {
     const query = { namespace: place.namespace, cas };
-    return outcomeOf(await this.#client.request('DELETE', pathOf(place), query, undefined, { expect: [204, 409] }));
+    const options = { expect: [204, 409] };
+    return outcomeOf(place, await this.#client.request('DELETE', pathOf(place), query, undefined, options));
   }
 
   async acquireLock(
@@ -100,14 +103,28 @@ function pathOf(place: VariablePlace): string {
   return `/v1/var/${place.path}`;
 }
 
+/** @returns undefined for what is no variable. */
+function bodyOf({ text }: HttpResponse): Body | undefined {
+  try {
+    const body = JSON.parse(text) as Partial<Body> | null;
+    return typeof body?.ModifyIndex === 'number' ? (body as Body) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function variableOf(body: Body): Variable {
   return { items: body.Items ?? {}, modifyIndex: body.ModifyIndex, lockId: body.Lock?.ID };
 }
 
-/** The current variable is the body of a conflict; index 0 stands for none, or none that may be shown. */
-function outcomeOf(response: HttpResponse): WriteOutcome {
+/**
+ * The current variable is the body of a conflict; index 0 stands for none, or none that may be shown.
+ * @throws TargetError `ambiguous` where it is neither: something else answered.
+ */
+function outcomeOf(place: VariablePlace, response: HttpResponse): WriteOutcome {
   if (response.status === 204) return { written: true, modifyIndex: 0 };
-  const body = JSON.parse(response.text) as Body;
+  const body = bodyOf(response);
+  if (body === undefined) throw foreignAnswer('Nomad', `write of variable ${place.path}`, response.status, true);
   if (response.status === 200) return { written: true, modifyIndex: body.ModifyIndex };
   return { written: false, current: body.ModifyIndex === 0 ? undefined : variableOf(body) };
 }

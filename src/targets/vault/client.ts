@@ -1,7 +1,7 @@
 import nodeVault from 'node-vault';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { VaultApi } from '../../contract/target.ts';
-import { foreignAnswer } from '../foreign.ts';
+import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
 
 export interface VaultClientOptions extends HttpOptions {
@@ -109,14 +109,13 @@ export class VaultClient implements VaultApi {
     } catch (error) {
       const response = (error as { response?: { statusCode: number; body: unknown } }).response;
       if (response === undefined) throw error;
-      const words = errorsOf(response.body);
-      throw new TargetError(
-        `${verb} ${this.address}/v1/${path}: ${String(response.statusCode)} ${advice(response.statusCode, words)}`,
-        {
-          class: classOf(response.statusCode, words),
-          status: response.statusCode,
-        },
-      );
+      const { statusCode: status, body } = response;
+      const words = errorsOf(body);
+      const why = isForeignRefusal(status, body) ? foreignRefusal('Vault', String(body)) : advice(status, words);
+      throw new TargetError(`${verb} ${this.address}/v1/${path}: ${String(status)} ${why}`, {
+        class: classOf(status, words),
+        status,
+      });
     }
   }
 }
@@ -145,6 +144,13 @@ function isVaults(method: HttpRequest['method'], status: number, body: unknown):
   if (typeof body !== 'object' || body === null) return false;
   if (status === 404) return Array.isArray((body as { errors?: unknown }).errors) || 'request_id' in body;
   return method === 'GET' ? 'data' in body : true;
+}
+
+/** Vault says why it refuses, in `errors`. A 400 may be TLS that was not spoken, in Go's own words. */
+function isForeignRefusal(status: number, body: unknown): boolean {
+  if (typeof body === 'string' && isPage(body)) return true;
+  const isRefusal = status === 401 || status === 403 || status === 429 || status >= 500;
+  return isRefusal && !Array.isArray((body as { errors?: unknown } | null)?.errors);
 }
 
 /** @param body an object of Vault's; a text where something in between refused. */
