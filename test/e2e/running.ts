@@ -31,8 +31,8 @@ export interface RunningOperator {
   readonly get: (path: string) => Promise<{ readonly status: number; readonly text: string }>;
   /** The value of a series; 0 where there is none. */
   readonly metric: (series: string) => Promise<number>;
-  /** Until a series has a value. @throws Error with the end of the log when it ends before. */
-  readonly until: (series: string, value: number) => Promise<void>;
+  /** Until a series has a value. @throws Error with the end of the log when it ends before, or it takes too long. */
+  readonly until: (series: string, value: number, deadlineMs?: number) => Promise<void>;
   /** SIGTERM. @returns its exit code. */
   readonly stop: () => Promise<number | null>;
   readonly kill: (signal: NodeJS.Signals) => void;
@@ -115,7 +115,10 @@ function linesIn(log: string): LogLine[] {
 
 /** CPU that a process has used; seconds. Linux counts it in hundredths. */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  const fields =
+    readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+      .split(') ')[1]
+      ?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
