@@ -32,6 +32,7 @@ export class Ledger {
   /** Calls the next save off. */
   #calledOff: (() => void) | undefined;
   #failure: unknown;
+  #isClosed = false;
   /** Folder that paths are relative to, where it is not the inventory's own; absolute. */
   base: string | undefined;
   /** Told of each save that failed, also of those that nobody waits for. */
@@ -109,10 +110,17 @@ export class Ledger {
     this.#calledOff?.();
     this.#calledOff = undefined;
     while (this.#saving !== undefined) await this.#saving;
-    while (this.#dirty) {
+    while (this.#dirty && !this.#isClosed) {
       await this.#save();
       if (this.#failure !== undefined) throw this.#failure as Error;
     }
+  }
+
+  /** Nothing is saved any more: somebody else may hold the inventory now. Resolves when no save is under way. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#calledOff?.();
+    while (this.#saving !== undefined) await this.#saving;
   }
 
   #set(entry: Owned): void {
@@ -129,6 +137,7 @@ export class Ledger {
 
   #saveSoon(): void {
     this.#dirty = true;
+    if (this.#isClosed) return;
     const delay = Math.min(SAVE_DELAY_MS.most, Math.max(SAVE_DELAY_MS.least, this.#lastSaveMs * SHARE_OF_TIME));
     this.#calledOff ??= this.#clock.after(delay, () => {
       this.#calledOff = undefined;

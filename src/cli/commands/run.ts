@@ -117,7 +117,7 @@ async function act(
   backend: StateBackend,
   lock: StateLock,
 ): Promise<void> {
-  const { ledger, base } = await openLedger(backend, options.owner, places);
+  const { ledger, base } = await openLedger(whileHeld(backend, lock), options.owner, places);
   const opened = new OpenConnections({
     env: process.env,
     allowed: options.allowAddress ?? [],
@@ -126,8 +126,7 @@ async function act(
     ledger,
     isStrict: false,
     gate: () => {
-      if (!lock.isValid())
-        throw new TargetError('the lock of the inventory is not held any more', { class: 'transient' });
+      requireHeld(lock);
     },
     onReply: ({ kind, name }, method, status, seconds) => {
       observer.requested(kind === 'NomadCluster' ? 'nomad' : 'vault', name, method, status, seconds);
@@ -148,7 +147,8 @@ async function act(
       };
     },
   });
-  const until = AbortSignal.any([stop, lock.lost]);
+  const ended = new AbortController();
+  const until = AbortSignal.any([stop, lock.lost, ended.signal]);
   try {
     await operator.run(desires(options, base, observer, until), until);
   } catch (error) {
@@ -156,8 +156,28 @@ async function act(
     if (!lock.lost.aborted) throw error;
     observer.warned(messageOf(error));
   } finally {
+    // Whoever follows the manifests would keep the process alive.
+    ended.abort();
+    await ledger.close();
     await opened.close();
   }
+}
+
+/** Whoever holds the lock now has read the inventory, and would find it changed. */
+function whileHeld(backend: StateBackend, lock: StateLock): StateBackend {
+  return {
+    ...backend,
+    save: async (...args) => {
+      requireHeld(lock);
+      await backend.save(...args);
+    },
+  };
+}
+
+/** @throws TargetError */
+function requireHeld(lock: StateLock): void {
+  if (lock.isValid()) return;
+  throw new TargetError('the lock of the inventory is not held any more', { class: 'transient' });
 }
 
 /** The declaration, each time it changes; its errors call files as seen from the working directory. */
