@@ -259,9 +259,10 @@ describe('trees that are swapped', () => {
   });
 
   it.each([
-    ['the root is the link', 'current', 60_000],
-    ['the link is above the root', 'current/manifests', 50],
-  ])('a checkout of git-sync: %s', async (_, root, rootsMs) => {
+    ['the root is the link', 'current', 60_000, true],
+    ['the link is above the root', 'current/manifests', 50, true],
+    ['the old one stays', 'current/manifests', 50, false],
+  ])('a checkout of git-sync: %s', async (_, root, rootsMs, isDeleted) => {
     using folder = await new Folder().write({
       'trees/one/manifests/a.yaml': about('a', 'one'),
       'trees/one/manifests/b.yaml': policy('b'),
@@ -273,10 +274,12 @@ describe('trees that are swapped', () => {
     using follower = new Follower(folder, [root], { rootsMs });
     expect(described(await follower.next())).toEqual(['a=one', 'b=']);
     await link(folder, 'current', 'trees/two');
-    await rm(folder.at('trees/one'), { recursive: true });
+    if (isDeleted) await rm(folder.at('trees/one'), { recursive: true });
     await follower.until((desire) => described(desire).sort().join() === 'a=two,c=,d=');
     await folder.write({ 'trees/two/manifests/deep/d.yaml': about('d', 'new') });
     await follower.until((desire) => described(desire).includes('d=new'));
+    await folder.write({ 'trees/two/manifests/a.yaml': about('a', 'new') });
+    await follower.until((desire) => described(desire).includes('a=new'));
     for (const { errors } of follower.seen) expect(errors).toEqual([]);
   });
 
@@ -397,7 +400,11 @@ describe('a file that is being written', () => {
   function busy(...paths: readonly string[]): Disposable {
     const latest = (): number => Math.max(...paths.map((path) => statSync(path).ctimeMs));
     const spy = vi.spyOn(Date, 'now').mockImplementation(() => Math.ceil(latest()) + 1);
-    return { [Symbol.dispose]: () => { spy.mockRestore(); } };
+    return {
+      [Symbol.dispose]: () => {
+        spy.mockRestore();
+      },
+    };
   }
 
   it('is left as it was for so long, while the others are followed', async () => {
