@@ -66,6 +66,11 @@ export class OpenConnections {
     return connections;
   }
 
+  /** Whether it is in use: opened, or refused for the reason that it carries. */
+  isInUse(connection: DeclaredConnection): boolean {
+    return this.#opened.get(keyOf(connection))?.connection === connection;
+  }
+
   async close(): Promise<void> {
     for (const { client } of this.#opened.values()) await client?.close();
   }

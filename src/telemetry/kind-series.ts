@@ -39,7 +39,7 @@ type Observed = Pick<
 interface Activity {
   waiting: number;
   active: number;
-  /** Its last resource is gone: its series go as soon as nothing is under way and they were scraped once more. */
+  /** No resource is declared: its series go as soon as nothing is under way and they were scraped once more. */
   isLeaving: boolean;
 }
 
@@ -109,7 +109,7 @@ export class KindSeries {
   #activity(kind: string): Activity {
     const known = this.#activities.get(kind);
     if (known !== undefined) return known;
-    const made: Activity = { waiting: 0, active: 0, isLeaving: false };
+    const made: Activity = { waiting: 0, active: 0, isLeaving: true };
     this.#activities.set(kind, made);
     const m = this.#metrics;
     for (const result of RESULTS) m.reconciles.inc({ controller: kind, result }, 0);

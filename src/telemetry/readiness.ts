@@ -12,6 +12,7 @@ export class Readiness {
   readonly #unsynced = new Map<string, string>();
   #isRead = false;
   #isElected = false;
+  #isStandby = false;
 
   constructor(elects: boolean) {
     this.#elects = elects;
@@ -29,13 +30,16 @@ export class Readiness {
     disconnected: ({ kind, name }) => {
       this.#unsynced.delete(`${kind} ${name}`);
     },
-    leading: () => {
+    leading: (isLeader) => {
       this.#isElected = true;
+      this.#isStandby = !isLeader;
     },
   };
 
   /** Why it is not ready; empty where it is. */
   reasons(): readonly string[] {
+    // What it would act on it reads only when it acts.
+    if (this.#isStandby) return [];
     return [
       ...(this.#isRead ? [] : ['the manifests were not read yet']),
       ...(this.#elects && !this.#isElected ? ['it is not known yet which replica leads'] : []),

@@ -66,19 +66,31 @@ async function lead(running: Running): Promise<void> {
   const { resources } = await loadManifests(options, stop);
   const access = { env: process.env, allowed: options.allowAddress ?? [], connections: [] };
   const state = await openState(places, resources, access);
+  const isOver = (): boolean => stop.aborted;
   try {
-    while (!stop.aborted) {
+    while (!isOver()) {
       const lock = await lockOf(state.backend, running);
       if (lock === undefined) continue;
       observer.leading(true);
-      try {
-        await act(running, state.backend, lock);
-      } finally {
-        await lock.release();
-      }
+      const isCutShort = await term(running, state.backend, lock).finally(() => lock.release());
+      if (isOver()) return;
+      observer.leading(false);
+      if (isCutShort) await systemClock.sleep(AGAIN_MS, stop).catch(() => undefined);
     }
   } finally {
     await state.close();
+  }
+}
+
+/** @returns whether it ended because the inventory could not be reached: another one may do better. */
+async function term(running: Running, backend: StateBackend, lock: StateLock): Promise<boolean> {
+  try {
+    await act(running, backend, lock);
+    return false;
+  } catch (error) {
+    if (running.stop.aborted || !(error instanceof TargetError)) throw error;
+    running.observer.warned(`the inventory can't be had: ${error.message}`);
+    return true;
   }
 }
 
@@ -128,10 +140,13 @@ async function act(
     random: Math.random,
     allowMassDelete: options.allowMassDelete,
     scopeOf: (desire) => scopeOf(places, base, desire),
-    connect: async (desire) => ({
-      connections: await opened.update(desire.resources, scopeOf(places, base, desire)),
-      resources: desire.resources.filter((r) => !isConnection(r)),
-    }),
+    connect: async (desire) => {
+      const connections = await opened.update(desire.resources, scopeOf(places, base, desire));
+      return {
+        connections: connections.filter((c) => opened.isInUse(c)),
+        resources: desire.resources.filter((r) => !isConnection(r)),
+      };
+    },
   });
   const until = AbortSignal.any([stop, lock.lost]);
   try {

@@ -3,9 +3,20 @@ import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { onExit } from '../servers/process.ts';
 
-const HERE = import.meta.dirname;
-const EXECUTABLE = resolve(HERE, '../../dist/nomad-access.js');
+const EXECUTABLE = resolve(import.meta.dirname, '../../dist/nomad-access.js');
+
+/** A line of the log in JSON. */
+export interface LogLine {
+  readonly level: string;
+  readonly msg: string;
+  readonly object?: string;
+  readonly action?: string;
+  readonly reason?: string;
+  readonly result?: string;
+  readonly drift?: boolean;
+}
 
 /** A running `nomad-access run`. */
 export interface RunningOperator {
@@ -13,30 +24,45 @@ export interface RunningOperator {
   readonly url: string;
   /** Everything that it logged. */
   readonly log: () => string;
+  /** The same, line by line, where it was logged in JSON. */
+  readonly lines: () => LogLine[];
+  /** Everything that it wrote to standard output. */
+  readonly output: () => string;
+  readonly get: (path: string) => Promise<{ readonly status: number; readonly text: string }>;
   /** The value of a series; 0 where there is none. */
   readonly metric: (series: string) => Promise<number>;
-  /** Until a series has a value. @throws Error with the end of the log when it ends before. */
-  readonly until: (series: string, value: number) => Promise<void>;
+  /** Until a series has a value. @throws Error with the end of the log when it ends before, or it takes too long. */
+  readonly until: (series: string, value: number, deadlineMs?: number) => Promise<void>;
   /** SIGTERM. @returns its exit code. */
   readonly stop: () => Promise<number | null>;
   readonly kill: (signal: NodeJS.Signals) => void;
-  readonly ended: Promise<unknown>;
+  /** Resolves to its exit code; null where a signal ended it. */
+  readonly ended: Promise<number | null>;
 }
 
-/** @param env whole environment. @param options of node, before the program. */
+/** @param env whole environment. @param options of node, before the program. @param cwd where it runs. */
 export async function startOperator(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
   options: readonly string[] = [],
+  cwd?: string,
 ): Promise<RunningOperator> {
   const child = spawn(process.execPath, [...options, EXECUTABLE, 'run', '--listen', '127.0.0.1:0', ...args], {
     env,
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['ignore', 'pipe', 'pipe'],
+    ...(cwd !== undefined && { cwd }),
   });
+  const forget = onExit(() => child.kill('SIGKILL'));
   let log = '';
+  let output = '';
   let isOver = false;
-  const ended = once(child, 'close').finally(() => (isOver = true));
+  const ended = once(child, 'close').then(() => {
+    isOver = true;
+    forget();
+    return child.exitCode;
+  });
   child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
   const alive = (): void => {
     if (isOver) throw new Error(`the operator ended:\n${log.slice(-3000)}`);
   };
@@ -47,8 +73,12 @@ export async function startOperator(
     if (url === undefined) await sleep(5);
   }
   const base = url;
+  const get = async (path: string): Promise<{ status: number; text: string }> => {
+    const response = await fetch(`${base}${path}`);
+    return { status: response.status, text: await response.text() };
+  };
   const metric = async (series: string): Promise<number> => {
-    const text = await (await fetch(`${base}/metrics`)).text();
+    const { text } = await get('/metrics');
     const line = text.split('\n').find((l) => l.startsWith(`${series} `));
     return line === undefined ? 0 : Number(line.slice(series.length + 1));
   };
@@ -56,6 +86,9 @@ export async function startOperator(
     pid: child.pid ?? 0,
     url: base,
     log: () => log,
+    lines: () => linesIn(log),
+    output: () => output,
+    get,
     metric,
     until: async (series, value) => {
       while ((await metric(series)) !== value) {
@@ -65,17 +98,27 @@ export async function startOperator(
     },
     stop: async () => {
       child.kill('SIGTERM');
-      await ended;
-      return child.exitCode;
+      return ended;
     },
     kill: (signal) => void child.kill(signal),
     ended,
   };
 }
 
+/** Without the last one where it is not whole yet. */
+function linesIn(log: string): LogLine[] {
+  return log
+    .split('\n')
+    .slice(0, -1)
+    .map((line) => JSON.parse(line) as LogLine);
+}
+
 /** CPU that a process has used; seconds. Linux counts it in hundredths. */
 export function cpuSeconds(pid: number): number {
-  const fields = readFileSync(`/proc/${String(pid)}/stat`, 'utf8').split(') ')[1]?.split(' ') ?? [];
+  const fields =
+    readFileSync(`/proc/${String(pid)}/stat`, 'utf8')
+      .split(') ')[1]
+      ?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;
 }
 
