@@ -1,8 +1,7 @@
 import { rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import type { NomadServer } from '../servers/nomad.ts';
 import { declare, RULES } from './declaring.ts';
-import { startOperator, type RunningOperator } from './running.ts';
+import { startOperator, type RunningOperator } from '../e2e/running.ts';
 import { rate, readTrace, TRACED, traced, type Env, type Trace } from './tracing.ts';
 
 const EXECUTABLE = resolve(import.meta.dirname, '../../dist/nomad-access.js');
@@ -46,14 +45,18 @@ export interface Run {
 }
 
 /** What `run` does when everything is new, everything changes, and everything goes. */
-export async function benchRun(nomad: NomadServer, folder: string, env: Env, count: number, rounds: number): Promise<Run> {
+export async function benchRun(folder: string, env: Env, count: number, rounds: number): Promise<Run> {
   const rates = (): Rates => ({ bare: [], ours: [] });
   const figures: Run = { create: rates(), update: rates(), destroy: rates(), beforeFirstWrite: [] };
   for (let round = 0; round < rounds; round++) {
-    for (const [what, { bare }] of [['create', figures.create], ['update', figures.update], ['delete', figures.destroy]] as const)
+    for (const [what, { bare }] of [
+      ['create', figures.create],
+      ['update', figures.update],
+      ['delete', figures.destroy],
+    ] as const)
       bare.push(rate(traced([BARE, what], env), 2 * count));
     const manifests = declare(folder, count);
-    const operator = await startOperator(['-f', manifests, '--allow-mass-delete', ...(process.env['X'] ?? '').split(' ').filter(Boolean)], env, [...TRACED, ...(process.env['PROF'] ? ['--cpu-prof', '--cpu-prof-dir=/tmp/prof'] : [])]);
+    const operator = await startOperator(['-f', manifests, '--allow-mass-delete'], env, TRACED);
     await operator.until('nomad_access_resources{kind="AclToken",ready="True"}', count);
     const created = await section(operator, env);
     figures.create.ours.push(rate(created, 2 * count));

@@ -7,7 +7,7 @@ import type { NomadEvent } from '../../src/contract/target.ts';
 import { LiveNomad } from '../e2e/live.ts';
 import type { NomadServer } from '../servers/nomad.ts';
 import { RULES } from './declaring.ts';
-import { startOperator } from './running.ts';
+import { startOperator } from '../e2e/running.ts';
 
 /** Milliseconds from the answer to a foreign write to the event that tells of its correction, one for each change. */
 export type Corrections = readonly number[];

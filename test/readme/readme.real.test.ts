@@ -81,7 +81,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1' });
     const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
-    expect(stdout).toMatch(/^ratio +\d/m);
+    expect(stdout).toMatch(/^ {2}ratio +\d/m);
     expect(stdout).toMatch(/requests of such a plan +4 \(4 to 4\)/);
     expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
   });
