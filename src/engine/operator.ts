@@ -223,13 +223,13 @@ export class Operator {
     return [...new Set(untold.flatMap((shelf) => this.#followers.get(this.#keyOf(shelf)) ?? []))];
   }
 
-  /** @param broken followers that have failed already: nothing more is asked of them. */
+  /** @param broken followers whose server can't be reached: nothing more is asked of them. */
   async #sweep(id: string, followers: readonly Follower[], broken: Set<Follower>): Promise<boolean> {
     for (const follower of followers) {
       if (broken.has(follower)) return false;
-      if (await follower.sweep.read(id, follower.stop.signal)) continue;
-      broken.add(follower);
-      return false;
+      const turn = await follower.sweep.read(id, follower.stop.signal);
+      if (turn === 'out') broken.add(follower);
+      if (turn !== 'read') return false;
     }
     return true;
   }
