@@ -29,13 +29,14 @@ const stream = await new Client(process.env.NOMAD_ADDR, { bodyTimeout: 0 }).requ
   headers,
 });
 let isReady = false;
+let announced;
 let rest = '';
 for await (const chunk of stream.body) {
   const lines = (rest + chunk).split('\n');
   rest = lines.pop();
   for (const line of lines) for (const event of JSON.parse(line || '{}').Events ?? []) if (isReady) void correct(event);
   // What the buffer of the server still holds comes with the first lines.
-  if (!isReady) setTimeout(() => console.error('ready http://none/metrics', (isReady = true)), 500);
+  announced ??= setTimeout(() => console.error('ready', (isReady = true)), 500);
 }
 
 async function correct({ Topic, Type, Key, Payload }) {

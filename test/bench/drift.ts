@@ -12,6 +12,9 @@ import { startOperator } from '../e2e/running.ts';
 /** Milliseconds from the answer to a foreign write to the event that tells of its correction, one for each change. */
 export type Corrections = readonly number[];
 
+/** A correction that takes longer has failed. */
+const LONGEST_MS = 20_000;
+
 /** Foreign changes: edits and deletions of policies and tokens, each of another object. */
 const KINDS = ['edit a policy', 'delete a policy', 'edit a token', 'delete a token'] as const;
 
@@ -50,17 +53,25 @@ async function measure(nomad: NomadServer, changes: number, nameOf: (live: strin
   const client = new NomadClient({ address: nomad.address, token: nomad.token, maxConnections: 4 });
   const stop = new AbortController();
   const waiting = new Map<string, (at: number) => void>();
-  const listening = listen(client, stop.signal, (event) => {
-    const key = correctedBy(event, nameOf);
-    if (key !== undefined) waiting.get(key)?.(performance.now());
+  const lists = await Promise.all([client.list('/v1/acl/policies'), client.list('/v1/acl/tokens')]);
+  const since = Math.max(...lists.map(({ index }) => index));
+  let listening: Promise<void> | undefined;
+  await new Promise<void>((stands) => {
+    listening = listen(client, stop.signal, stands, (event) => {
+      const key = event.Index > since ? correctedBy(event, nameOf) : undefined;
+      if (key !== undefined) waiting.get(key)?.(performance.now());
+    });
   });
   const accessors = new Map((await live.tokens()).map((t) => [nameOf(t.Name), t.AccessorID]));
-  await sleep(1000);
   const took: number[] = [];
   for (let i = 0; i < changes; i++) {
     const kind = KINDS[i % KINDS.length] ?? KINDS[0];
     const name = `bench-${String(i)}`;
-    const corrected = new Promise<number>((done) => waiting.set(`${kind.split(' ').at(-1) ?? ''} ${name}`, done));
+    const corrected = within(
+      LONGEST_MS,
+      `${kind} ${name}: not put back`,
+      new Promise<number>((done) => waiting.set(`${kind.split(' ').at(-1) ?? ''} ${name}`, done)),
+    );
     await change(live, kind, name, accessors.get(name) ?? '');
     const answered = performance.now();
     took.push(Math.max(0, (await corrected) - answered));
@@ -72,8 +83,31 @@ async function measure(nomad: NomadServer, changes: number, nameOf: (live: strin
   return took;
 }
 
-async function listen(client: NomadClient, signal: AbortSignal, heard: (event: NomadEvent) => void): Promise<void> {
-  for await (const events of client.events(['ACLPolicy', 'ACLToken'], signal)) for (const event of events) heard(event);
+async function within<T>(ms: number, failure: string, work: Promise<T>): Promise<T> {
+  const over = new AbortController();
+  const late = sleep(ms, undefined, { signal: over.signal }).then(
+    () => {
+      throw new Error(failure);
+    },
+    () => new Promise<never>(() => undefined),
+  );
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    over.abort();
+  }
+}
+
+async function listen(
+  client: NomadClient,
+  signal: AbortSignal,
+  stands: () => void,
+  heard: (event: NomadEvent) => void,
+): Promise<void> {
+  for await (const events of client.events(['ACLPolicy', 'ACLToken'], signal)) {
+    stands();
+    for (const event of events) heard(event);
+  }
 }
 
 function correctedBy({ Topic, Type, Key, Payload }: NomadEvent, nameOf: (live: string) => string): string | undefined {
