@@ -13,6 +13,7 @@ import { NomadSandbox } from '../../src/sandbox/nomad/server.ts';
 import { VaultSandbox } from '../../src/sandbox/vault/server.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
+import { seedIdentifiers } from './identifiers.ts';
 import { Random } from './random.ts';
 import { calm, SimTransport, type Faults } from './sim-transport.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -52,6 +53,7 @@ export class Simulation {
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    seedIdentifiers(seed);
     this.nomad = new NomadSandbox(() => this.clock.now());
     this.nomad.acl.bootstrap(BOOTSTRAP);
     this.vault = new VaultSandbox(VAULT_TOKEN);
