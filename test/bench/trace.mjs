@@ -1,13 +1,17 @@
 // Loaded before a client (`node --import`): notes when its first write was sent and when its last one was answered. Written
 // to TRACE_FILE at the end, and at SIGUSR2, when it begins anew.
 import { subscribe } from 'node:diagnostics_channel';
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 
 const now = () => performance.now();
 const begin = () => ({ requests: 0, writes: 0, reads: {}, firstWrite: 0, lastWrite: 0 });
 let trace = begin();
+/** Whoever waits for the file never finds half of it. */
 const save = () => {
-  if (process.env.TRACE_FILE) writeFileSync(process.env.TRACE_FILE, JSON.stringify({ ...trace, total: now() }));
+  const file = process.env.TRACE_FILE;
+  if (!file) return;
+  writeFileSync(`${file}.new`, JSON.stringify({ ...trace, total: now() }));
+  renameSync(`${file}.new`, file);
 };
 
 subscribe('undici:request:create', ({ request }) => {
