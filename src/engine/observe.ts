@@ -1,7 +1,15 @@
 import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../contract/kind.ts';
 import type { Io } from '../contract/target.ts';
-import { isUnreadable, resourceText, type Desired, type Live, type ObjectKey, type Owned } from '../plan/step.ts';
+import {
+  isUnreadable,
+  resourceText,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type Unreadable,
+} from '../plan/step.ts';
 import { derive, isPlanned, objectsOf } from './compose.ts';
 import { connectionOf, kindOf, typeOf, type World } from './world.ts';
 
@@ -102,7 +110,10 @@ export async function readWhole(world: World, wanted: Wanted, signal: AbortSigna
   }
 }
 
-/** Reads some objects of a type. @throws TargetError, and leaves the failure in the view. */
+/**
+ * Reads some objects of a type. @throws TargetError, and leaves the failure in the view: of these objects alone where
+ * they may not be read, of the whole type where the server can't be reached.
+ */
 export async function readPart(world: World, io: Io, wanted: Wanted, signal: AbortSignal): Promise<void> {
   const { connection, type } = wanted;
   const began = world.view.begin();
@@ -110,15 +121,23 @@ export async function readPart(world: World, io: Io, wanted: Wanted, signal: Abo
     const reading = await type.read(io, requestFor(world, wanted), signal);
     world.view.take(connection, type, askedFor(world, wanted), reading, began);
   } catch (error) {
-    failed(world, wanted, error);
+    if (!(error instanceof TargetError) || error.class === 'transient') failed(world, wanted, error);
+    else {
+      const asked = askedFor(world, wanted);
+      const objects = new Map(asked.map((name) => [name, unreadable(error)]));
+      world.view.take(connection, type, asked, { objects }, began);
+    }
     throw error;
   }
 }
 
 function failed(world: World, { connection, type }: Wanted, error: unknown): void {
   if (!(error instanceof TargetError)) throw error;
-  const reason = error.class === 'denied' ? 'Denied' : 'Unavailable';
-  world.view.fail(connection, type, { error: error.message, reason });
+  world.view.fail(connection, type, unreadable(error));
+}
+
+function unreadable({ message, class: errorClass }: TargetError): Unreadable {
+  return { error: message, reason: errorClass === 'denied' ? 'Denied' : 'Unavailable' };
 }
 
 function requestFor(world: World, { connection, type, desired, owned }: Wanted): ReadRequest {
