@@ -261,6 +261,8 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
   } catch (error) {
     if (error instanceof Error) error.message = `seed ${String(seed)}: ${error.message}\n${s.log.join('\n')}`;
     throw error;
+  } finally {
+    s.end();
   }
 }
 

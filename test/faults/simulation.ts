@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Observer } from '../../src/contract/observer.ts';
 import type { Resource } from '../../src/contract/resource.ts';
 import type { Desire } from '../../src/contract/source.ts';
@@ -50,10 +51,12 @@ export class Simulation {
   #inventory: string | undefined;
   #declaration: Declaration = {};
   #process: Process | undefined;
+  readonly #over = new AbortController();
 
   constructor(seed: number) {
     this.random = new Random(seed);
     seedIdentifiers(seed);
+    setMaxListeners(0, this.#over.signal);
     this.nomad = new NomadSandbox(() => this.clock.now());
     this.nomad.acl.bootstrap(BOOTSTRAP);
     this.vault = new VaultSandbox(VAULT_TOKEN);
@@ -96,6 +99,12 @@ export class Simulation {
     await this.clock.runUntil(this.clock.monotonic() + 60_000);
     await ending;
     this.#process = undefined;
+  }
+
+  /** Nothing of it is needed any more. */
+  end(): void {
+    this.kill();
+    this.#over.abort();
   }
 
   async run(ms: number): Promise<void> {
@@ -155,6 +164,7 @@ export class Simulation {
       random: this.random,
       faults: this.faults[target],
       isAlive,
+      over: this.#over.signal,
       log: (line) => {
         this.note(line);
       },
