@@ -54,8 +54,9 @@ export class OpenConnections {
     const { ledger } = this.#options;
     const declared = declaredConnections({ ...this.#options, resources, recorded: ledger.connections() });
     const used = usedBy(resources, ledger, inScope);
+    const together = declared.filter((c) => used.has(keyOf(c)));
     const connections = await Promise.all(
-      declared.map((c) => (used.has(keyOf(c)) ? this.#open(c, declared) : Promise.resolve(c))),
+      declared.map((c) => (together.includes(c) ? this.#open(c, together) : Promise.resolve(c))),
     );
     const kept = new Set(connections.map(keyOf).filter((key) => used.has(key)));
     for (const [key, { client }] of this.#opened) {

@@ -41,6 +41,9 @@ export interface SessionOptions extends ManifestOptions {
   readonly needsInventory?: boolean;
 }
 
+/** How long a command that ends soon leaves results unsaved; milliseconds. */
+const SAVE_DELAY_MS = 2_000;
+
 const cwd = (): string => process.cwd();
 
 /** Reads manifests without an inventory or a server. Files are called as seen from the working directory. */
@@ -105,6 +108,8 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
       closing.push(() => lock.release());
     }
     const { ledger, isFound, base } = await openLedger(state.backend, options.owner, places);
+    // All is saved at the end anyway, and every save takes time from the writes.
+    ledger.saveDelayMs = SAVE_DELAY_MS;
     const declared = desire && inBase(desire, base);
     const resources = declared?.resources ?? [];
     const inScope = scopeOf(places, base, declared);

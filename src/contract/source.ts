@@ -9,7 +9,8 @@ export interface Desire {
   readonly roots: readonly string[];
   /**
    * Files and folders of which it is not known what they declare, relative to the inventory's folder: they can't be read,
-   * and were never read since we started. Nothing that was recorded under them is pruned.
+   * and were never read since we started, or one of their resources is left out because another one holds what it claims.
+   * Nothing that was recorded under them is pruned.
    */
   readonly unknown: readonly string[];
 }

@@ -33,6 +33,8 @@ export class Ledger {
   #calledOff: (() => void) | undefined;
   #failure: unknown;
   #isClosed = false;
+  /** The least that results wait for a save; milliseconds. */
+  saveDelayMs = SAVE_DELAY_MS.least;
   /** Folder that paths are relative to, where it is not the inventory's own; absolute. */
   base: string | undefined;
   /** Told of each save that failed, also of those that nobody waits for. */
@@ -138,7 +140,7 @@ export class Ledger {
   #saveSoon(): void {
     this.#dirty = true;
     if (this.#isClosed) return;
-    const delay = Math.min(SAVE_DELAY_MS.most, Math.max(SAVE_DELAY_MS.least, this.#lastSaveMs * SHARE_OF_TIME));
+    const delay = Math.min(SAVE_DELAY_MS.most, Math.max(this.saveDelayMs, this.#lastSaveMs * SHARE_OF_TIME));
     this.#calledOff ??= this.#clock.after(delay, () => {
       this.#calledOff = undefined;
       this.flush().catch(() => undefined);

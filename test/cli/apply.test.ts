@@ -4,27 +4,26 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { apply, type ApplyOptions } from '../../src/cli/commands/apply.ts';
 import { Interrupted } from '../../src/cli/interrupted.ts';
 import type { Terminal } from '../../src/cli/terminal.ts';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const policy = (name: string): string =>
   manifest('AclPolicy', name, `rules: 'namespace "default" { policy = "read" }'`);
 
 describe('the confirmation of apply', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
   let printed: string[];
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     printed = [];
     for (const [name, value] of Object.entries(workspace.environment())) vi.stubEnv(name, value);
   });
-  afterEach(async () => {
+  afterEach(() => {
     vi.unstubAllEnvs();
-    workspace.dispose();
-    await sandbox.close();
   });
 
   /** A person who gives these answers in turn; an answer may do something first. */

@@ -1,23 +1,20 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace, type Outcome } from '../e2e/workspace.ts';
 
 const policy = (name: string): string =>
   manifest('AclPolicy', name, `rules: 'namespace "default" { policy = "read" }'`);
 
 describe('the arguments of commands', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
   });
 
   it('-f takes one path, so that a name can follow it; it can be given again', async () => {

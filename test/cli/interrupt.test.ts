@@ -1,30 +1,26 @@
 import { PassThrough } from 'node:stream';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { Interrupted } from '../../src/cli/interrupted.ts';
 import { loadManifests } from '../../src/cli/session.ts';
-import { startSandbox, type HookAnswer, type Sandbox } from '../../src/sandbox/index.ts';
+import type { HookAnswer, Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const COUNT = 400;
 
 describe('Ctrl-C', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     workspace.write(
       'a.yaml',
       ...Array.from({ length: COUNT }, (_, i) =>
         manifest('AclPolicy', `p${String(i)}`, `rules: 'namespace "default" { policy = "read" }'`),
       ),
     );
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    sandbox.onRequest = undefined;
-    await sandbox.close();
   });
 
   /** Sends the signal at the first request of the look, none of which is answered; a second signal would end it at once. */

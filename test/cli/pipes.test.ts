@@ -1,29 +1,26 @@
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const COUNT = 60;
 
 describe('a reader that closes the pipe', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     workspace.write(
       'a.yaml',
       ...Array.from({ length: COUNT }, (_, i) =>
         manifest('AclPolicy', `p${String(i)}`, `rules: 'namespace "default" { policy = "read" }'`),
       ),
     );
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
   });
 
   /** Runs the command with a pipe that nobody reads: closed before the command writes anything to it. */

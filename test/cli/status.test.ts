@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 interface Status {
@@ -18,22 +19,18 @@ const RECORDED = ['--state', 'manifests/.nomad-access.state.json'];
 const DECLARED = ['-f', 'manifests'];
 
 describe('status', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
 
   beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+    ({ sandbox, workspace } = setting);
     workspace.write('policy.yaml', manifest('AclPolicy', 'p', RULES));
     workspace.write(
       'token.yaml',
       manifest('AclToken', 't', 'policies: [p]\nwriteSecretTo: { file: { path: secrets/t } }'),
     );
     expect((await workspace.apply()).code).toBe(0);
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
   });
 
   async function status(args: readonly string[]): Promise<Status & { code: number | null }> {

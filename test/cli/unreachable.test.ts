@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const COUNT = 20;
@@ -9,12 +10,12 @@ const RULES = `rules: 'namespace "default" { policy = "read" }'`;
 const names = Array.from({ length: COUNT }, (_, i) => String(i));
 
 describe('a server that can’t be worked with', () => {
-  let workspace: Workspace;
+  const setting = useSandbox();
   let sandbox: Sandbox;
+  let workspace: Workspace;
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     workspace.write('policies.yaml', ...names.map((n) => manifest('AclPolicy', `p${n}`, RULES)));
     workspace.write(
       'tokens.yaml',
@@ -22,10 +23,6 @@ describe('a server that can’t be worked with', () => {
         manifest('AclToken', `t${n}`, `policies: [p${n}]\nwriteSecretTo: { file: { path: secrets/t${n} } }`),
       ),
     );
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
   });
 
   it('is told once for all its objects, in text and in markdown, and in JSON for each', async () => {

@@ -42,10 +42,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('a command that is cut short 
   );
 
   it('SIGKILL between a secret file and the inventory: the next apply knows it, and a destroy takes it along', async () => {
-    await rig.reset();
     await rig.killAfterFile('secrets/first');
     await rig.converges(['first', 'second'], '');
-    await rig.reset();
     await rig.killAfterFile('secrets/second');
     await rig.vanishes('');
   });

@@ -66,21 +66,18 @@ describe('SIGKILL between a secret file and the inventory', () => {
     ['a destroy takes the file along', (): Promise<void> => rig.vanishes('')],
   ])('%s', async (_what, then) => {
     for (const path of ['secrets/first', 'secrets/second']) {
-      await rig.reset();
       await rig.killAfterFile(path);
       await then();
     }
   });
 
   it('a file that has not got its name yet is finished by the next apply, and nothing is left beside it', async () => {
-    await rig.reset();
     await rig.killBeforeRename('secrets/second');
     await rig.converges(['first', 'second'], '');
     expect(rig.secretFiles()).toEqual(['first', 'second']);
   });
 
   it('a file that has not got its name yet is removed with its token', async () => {
-    await rig.reset();
     await rig.killBeforeRename('secrets/second');
     await rig.vanishes('');
     expect(rig.secretFiles()).toEqual([]);

@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type RequestHook, type Sandbox } from '../../src/sandbox/index.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { RequestHook, Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from './sandbox-workspace.ts';
 import { manifest, Workspace } from './workspace.ts';
 
 const COUNT = 40;
@@ -15,12 +16,12 @@ function seeded(seed: number): () => number {
 }
 
 describe('an apply through faults', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
-    workspace = new Workspace(sandbox);
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     workspace.write(
       'policies.yaml',
       ...Array.from({ length: COUNT }, (_, i) => manifest('AclPolicy', `p${String(i)}`, RULES)),
@@ -36,10 +37,6 @@ describe('an apply through faults', () => {
       ),
     );
     workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads'));
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
   });
 
   function expectDeclared(): void {

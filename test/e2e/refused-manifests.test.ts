@@ -1,27 +1,24 @@
 import { copyFileSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { beforeEach, describe, expect, it } from 'vitest';
+import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useSandbox } from './sandbox-workspace.ts';
 import { manifest, Workspace } from './workspace.ts';
 
 const BAD = join(import.meta.dirname, '../sources/directory/bad-manifests');
 const READ = `rules: 'namespace "default" { policy = "read" }'`;
 
 describe('a bad manifest among good ones', () => {
+  const setting = useSandbox();
   let sandbox: Sandbox;
   let workspace: Workspace;
   let requests: string[];
 
-  beforeEach(async () => {
-    sandbox = await startSandbox();
+  beforeEach(() => {
+    ({ sandbox, workspace } = setting);
     requests = [];
     sandbox.onRequest = ({ method, path }) => void requests.push(`${method} ${path}`);
-    workspace = new Workspace(sandbox);
     workspace.write('good.yaml', manifest('AclPolicy', 'good', READ), manifest('VaultJwtIntegration', 'workloads'));
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await sandbox.close();
   });
 
   it.each([
@@ -42,7 +39,8 @@ describe('a bad manifest among good ones', () => {
     const { code, stderr } = await workspace.run('apply', '-f', 'manifests', '-y');
     expect(code).toBe(1);
     expect(stderr).toContain(`${file}:${expected?.[1] ?? ''}:`);
-    expect(stderr).toContain(expected?.[2]);
+    // Places are told as seen from the working directory.
+    expect(stderr).toContain(expected?.[2]?.replace(` at ${file}:`, ` at manifests/${file}:`));
     expect(requests).toEqual([]);
   });
 

@@ -90,9 +90,12 @@ export async function startOperator(
     output: () => output,
     get,
     metric,
-    until: async (series, value) => {
-      while ((await metric(series)) !== value) {
+    until: async (series, value, deadlineMs = 120_000) => {
+      const deadline = performance.now() + deadlineMs;
+      for (let now = await metric(series); now !== value; now = await metric(series)) {
         alive();
+        if (performance.now() > deadline)
+          throw new Error(`${series} is ${String(now)}, not ${String(value)}:\n${log.slice(-3000)}`);
         await sleep(200);
       }
     },

@@ -224,9 +224,10 @@ export function scheduleOf(seed: number): Action[] {
 
 /**
  * Runs a schedule, lets calm come, and checks the end.
- * @throws AssertionError that says what was not as it must be, with the log of all that happened.
+ * @returns the log of all that happened.
+ * @throws AssertionError that says what was not as it must be, with that log.
  */
-export async function runSchedule(seed: number, actions: readonly Action[]): Promise<void> {
+export async function runSchedule(seed: number, actions: readonly Action[]): Promise<readonly string[]> {
   const s = new Simulation(seed);
   s.nomad.acl.putPolicy('foreign', { Rules: 'operator { policy = "read" }' });
   const foreign = s.nomad.acl.putToken({ Name: 'foreign', Type: 'client', Policies: ['foreign'] });
@@ -256,9 +257,12 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
     await s.stop();
     checkForeign(s, foreign.AccessorID);
     checkSecrets(s);
+    return s.log;
   } catch (error) {
     if (error instanceof Error) error.message = `seed ${String(seed)}: ${error.message}\n${s.log.join('\n')}`;
     throw error;
+  } finally {
+    s.end();
   }
 }
 
@@ -391,11 +395,15 @@ function equal(what: string, actual: unknown, expected: unknown): void {
 }
 
 /** The shortest schedule that still fails, by leaving out one action after the other. */
-export async function shrink(seed: number, actions: readonly Action[]): Promise<Action[]> {
+export async function shrink(
+  seed: number,
+  actions: readonly Action[],
+  isFailing = (kept: readonly Action[]): Promise<boolean> => fails(seed, kept),
+): Promise<Action[]> {
   let shortest = [...actions];
   for (let i = 0; i < shortest.length;) {
     const shorter = shortest.filter((_, j) => j !== i);
-    if (await fails(seed, shorter)) shortest = shorter;
+    if (await isFailing(shorter)) shortest = shorter;
     else i++;
   }
   return shortest;

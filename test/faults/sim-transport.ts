@@ -42,6 +42,8 @@ interface SimOptions {
   readonly faults: Faults;
   readonly isAlive: () => boolean;
   readonly log: (line: string) => void;
+  /** Aborted when the simulation is over: streams to the dead end by nothing else. */
+  readonly over: AbortSignal;
 }
 
 const RETRIES = 2;
@@ -83,6 +85,10 @@ export class SimTransport implements Transport {
       return;
     }
     const closed = new AbortController();
+    const close = (): void => {
+      closed.abort();
+    };
+    this.#options.over.addEventListener('abort', close);
     const queue: string[] = [];
     let wake: () => void = () => undefined;
     let end: 'open' | 'ended' | 'broken' = 'open';
@@ -122,6 +128,7 @@ export class SimTransport implements Transport {
         await new Promise<void>((done) => (wake = done));
       }
     } finally {
+      this.#options.over.removeEventListener('abort', close);
       closed.abort();
     }
   }

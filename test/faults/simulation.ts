@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import type { Observer } from '../../src/contract/observer.ts';
 import type { Resource } from '../../src/contract/resource.ts';
 import type { Desire } from '../../src/contract/source.ts';
@@ -13,6 +14,7 @@ import { NomadSandbox } from '../../src/sandbox/nomad/server.ts';
 import { VaultSandbox } from '../../src/sandbox/vault/server.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
+import { seedIdentifiers } from './identifiers.ts';
 import { Random } from './random.ts';
 import { calm, SimTransport, type Faults } from './sim-transport.ts';
 import { VirtualClock } from './virtual-clock.ts';
@@ -49,9 +51,12 @@ export class Simulation {
   #inventory: string | undefined;
   #declaration: Declaration = {};
   #process: Process | undefined;
+  readonly #over = new AbortController();
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    seedIdentifiers(seed);
+    setMaxListeners(0, this.#over.signal);
     this.nomad = new NomadSandbox(() => this.clock.now());
     this.nomad.acl.bootstrap(BOOTSTRAP);
     this.vault = new VaultSandbox(VAULT_TOKEN);
@@ -94,6 +99,12 @@ export class Simulation {
     await this.clock.runUntil(this.clock.monotonic() + 60_000);
     await ending;
     this.#process = undefined;
+  }
+
+  /** Nothing of it is needed any more. */
+  end(): void {
+    this.kill();
+    this.#over.abort();
   }
 
   async run(ms: number): Promise<void> {
@@ -153,6 +164,7 @@ export class Simulation {
       random: this.random,
       faults: this.faults[target],
       isAlive,
+      over: this.#over.signal,
       log: (line) => {
         this.note(line);
       },

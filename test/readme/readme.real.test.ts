@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LiveNomad, LiveVault } from '../e2e/live.ts';
+import { startOperator } from '../e2e/running.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { cleanEnvironment } from '../servers/command.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
@@ -53,12 +54,36 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     expect([await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()]).toEqual(before);
   });
 
+  it('its command for being always on makes what the folder declares, and ends when it is told to', async () => {
+    const before = [await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()];
+    const [program, ...args] = tagged('follow').trim().split(' ');
+    expect([program, args[0]]).toEqual(['nomad-access', 'run']);
+    const env = cleanEnvironment({
+      NOMAD_ADDR: nomad.address,
+      NOMAD_TOKEN: nomad.token,
+      VAULT_ADDR: vault.address,
+      VAULT_TOKEN: vault.token,
+    });
+    const operator = await startOperator(args.slice(1), env, [], folder);
+    await operator.until('nomad_access_resources{kind="AclToken",ready="True"}', 1);
+    await operator.until('nomad_access_resources{kind="VaultJwtIntegration",ready="True"}', 1);
+    expect(operator.log()).toContain('created AclPolicy default/readonly');
+    expect(await operator.stop()).toBe(0);
+    const executable = join(ROOT, 'dist/nomad-access.js');
+    const destroyed = spawnSync(process.execPath, [executable, 'destroy', '-f', 'access', '--yes'], {
+      cwd: folder,
+      env,
+    });
+    expect(destroyed.status, String(destroyed.stderr)).toBe(0);
+    expect([await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()]).toEqual(before);
+  });
+
   it('names only targets that the Makefile has, and every command in it is run by a test', () => {
     const makefile = readFileSync(join(ROOT, 'Makefile'), 'utf8');
     const named = [...readme.matchAll(/make ([a-z]+)/g)].map((m) => m[1] ?? '');
     for (const target of named) expect(makefile).toMatch(new RegExp(`^${target}:`, 'm'));
     expect(new Set(named)).toEqual(new Set(['demo', 'test', 'build', 'bench']));
-    expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user']);
+    expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user', 'follow']);
   });
 
   it('links only to files that are there', () => {
@@ -81,7 +106,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1' });
     const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
-    expect(stdout).toMatch(/^ratio +\d/m);
+    expect(stdout).toMatch(/^ {2}ratio +\d/m);
     expect(stdout).toMatch(/requests of such a plan +4 \(4 to 4\)/);
     expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
   });

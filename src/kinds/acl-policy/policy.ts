@@ -130,7 +130,7 @@ async function write(io: Io, key: { connection: string; name: string }, fields: 
     ...(jobAcl && { JobACL: jobAcl }),
   });
   // A create whose reply was lost was sent twice: its index need not be the one at which the policy was created.
-  return { ...(id !== undefined && { id }), fields, index, facts: { hash: policyHash(key.name, fields) } };
+  return { ...(id !== undefined && { id }), fields, index };
 }
 
 function jobAclOf(fields: Fields): JobAcl | undefined {

@@ -242,7 +242,7 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
   const live = context.live(key);
   const found = readable(live);
   const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
-  const formerId = formerHolder(token, owned, accessorId);
+  const formerId = token.replaces?.live.id ?? (found && holderOf(found));
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   return {
     ...base(resource),
@@ -254,17 +254,11 @@ function secretFile(resource: Token, context: PlanContext, token: Desired): Desi
     detail: {
       nomadRef: resource.spec.nomadRef,
       accessorId: accessorId ?? null,
-      ...(formerId !== undefined && { formerId }),
+      ...(formerId !== undefined && formerId !== accessorId && { formerId }),
     },
     ...(found && owned?.state !== 'owned' && unownedFile(resource, name, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
   };
-}
-
-/** The token whose secret the file may still hold. */
-function formerHolder(token: Desired, owned: Owned | undefined, accessorId: string | undefined): string | undefined {
-  const recorded = token.replaces?.live.id ?? owned?.detail?.['accessorId'];
-  return typeof recorded === 'string' && recorded !== accessorId ? recorded : undefined;
 }
 
 /**

@@ -4,7 +4,7 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
-import { Deferred, stringIn, type DesiredFields } from '../../plan/value.ts';
+import { Deferred, stringIn, type DesiredFields, type Fields } from '../../plan/value.ts';
 import { secretOf } from './token.ts';
 
 /** The path of the file in the spec: all of the file is one field. */
@@ -92,17 +92,23 @@ async function holder(
   desired: Desired | undefined,
   signal: AbortSignal,
 ): Promise<string | undefined> {
-  const recorded = owned?.detail?.['accessorId'];
-  if (typeof recorded === 'string' && owned?.detail?.['digest'] === digest(recorded, content)) return recorded;
-  for (const source of [desired?.detail, owned?.detail]) {
-    for (const accessorId of [source?.['accessorId'], source?.['formerId']]) {
-      const connection = source?.['nomadRef'];
-      if (typeof accessorId !== 'string' || typeof connection !== 'string') continue;
+  const recorded = owned?.detail?.['digest'];
+  const known = candidates(owned?.detail).find((accessorId) => digest(accessorId, content) === recorded);
+  if (known !== undefined) return known;
+  for (const detail of [desired?.detail, owned?.detail]) {
+    const connection = detail?.['nomadRef'];
+    if (typeof connection !== 'string') continue;
+    for (const accessorId of candidates(detail)) {
       const secret = await secretOf(io.nomad(connection), accessorId, signal);
       if (secret !== undefined && content === fileContent(secret)) return accessorId;
     }
   }
   return undefined;
+}
+
+/** The token that a file is or was about to be written for, and the one whose secret it held before. */
+function candidates(detail: Fields | undefined): string[] {
+  return [detail?.['accessorId'], detail?.['formerId']].filter((id) => typeof id === 'string');
 }
 
 async function write(io: Io, desired: SettledDesired): Promise<Live> {

@@ -1,6 +1,9 @@
 /** How many times the quiet time a look waits for quiet at most. */
 export const MOST_WAITS = 20;
 
+/** Milliseconds; a timer can't take any number. */
+const LONGEST_SLEEP = 60_000;
+
 /** Says when it is time to look again: when it was quiet for a while after a change. Times are those of `performance.now()`. */
 export class Pace {
   readonly #quietMs: number;
@@ -66,7 +69,7 @@ export class Pace {
 
   async #sleep(ms: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, Math.ceil(ms));
+      const timer = setTimeout(resolve, Math.min(Math.ceil(ms), LONGEST_SLEEP));
       this.#wake = () => {
         clearTimeout(timer);
         resolve();

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process';
 import { chmod, copyFile, mkdir, rename, rm, symlink, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
+import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../../../src/contract/errors.ts';
 import type { Desire } from '../../../src/contract/source.ts';
 import { kinds } from '../../../src/kinds/index.ts';
@@ -258,9 +259,10 @@ describe('trees that are swapped', () => {
   });
 
   it.each([
-    ['the root is the link', 'current', 60_000],
-    ['the link is above the root', 'current/manifests', 50],
-  ])('a checkout of git-sync: %s', async (_, root, rootsMs) => {
+    ['the root is the link', 'current', 60_000, true],
+    ['the link is above the root', 'current/manifests', 50, true],
+    ['the old one stays', 'current/manifests', 50, false],
+  ])('a checkout of git-sync: %s', async (_, root, rootsMs, isDeleted) => {
     using folder = await new Folder().write({
       'trees/one/manifests/a.yaml': about('a', 'one'),
       'trees/one/manifests/b.yaml': policy('b'),
@@ -272,10 +274,12 @@ describe('trees that are swapped', () => {
     using follower = new Follower(folder, [root], { rootsMs });
     expect(described(await follower.next())).toEqual(['a=one', 'b=']);
     await link(folder, 'current', 'trees/two');
-    await rm(folder.at('trees/one'), { recursive: true });
+    if (isDeleted) await rm(folder.at('trees/one'), { recursive: true });
     await follower.until((desire) => described(desire).sort().join() === 'a=two,c=,d=');
     await folder.write({ 'trees/two/manifests/deep/d.yaml': about('d', 'new') });
     await follower.until((desire) => described(desire).includes('d=new'));
+    await folder.write({ 'trees/two/manifests/a.yaml': about('a', 'new') });
+    await follower.until((desire) => described(desire).includes('a=new'));
     for (const { errors } of follower.seen) expect(errors).toEqual([]);
   });
 
@@ -391,6 +395,65 @@ describe('a broken file', () => {
   });
 });
 
+describe('a file that is being written', () => {
+  /** As if these were always changed a millisecond ago. */
+  function busy(...paths: readonly string[]): Disposable {
+    const latest = (): number => Math.max(...paths.map((path) => statSync(path).ctimeMs));
+    const spy = vi.spyOn(Date, 'now').mockImplementation(() => Math.ceil(latest()) + 1);
+    return {
+      [Symbol.dispose]: () => {
+        spy.mockRestore();
+      },
+    };
+  }
+
+  it('is left as it was for so long, while the others are followed', async () => {
+    using folder = await new Folder().write({ 'a.yaml': about('a', 'old'), 'b.yaml': policy('b') });
+    using follower = new Follower(folder, ['.'], { settleMs: 20 });
+    await follower.next();
+    await folder.write({ 'a.yaml': about('a', 'half') });
+    {
+      using _ = busy(folder.at('a.yaml'));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      await folder.write({ 'b.yaml': about('b', 'new') });
+      expect(described(await follower.next())).toEqual(['a=old', 'b=new']);
+      await folder.write({ 'b.yaml': about('b', 'newer') });
+      expect(described(await follower.next())).toEqual(['a=old', 'b=newer']);
+    }
+    expect(described(await follower.next())).toEqual(['a=half', 'b=newer']);
+  });
+
+  it('when we start is waited for: nothing is taken for gone because it is not yet there', async () => {
+    using folder = await new Folder().write({ 'a.yaml': policy('a') });
+    using follower = new Follower(folder, ['.'], { settleMs: 200 });
+    const first = follower.next();
+    {
+      using _ = busy(folder.at('a.yaml'));
+      await new Promise((resolve) => setTimeout(resolve, 400));
+      await folder.write({ 'a.yaml': both(policy('a'), policy('b')) });
+    }
+    expect(policies(await first)).toEqual(['a', 'b']);
+  });
+
+  it('may declare a connection: none of the environment takes its place', async () => {
+    using folder = await new Folder().write({ 'c.yaml': cluster('default'), 'p.yaml': policy('p') });
+    using follower = new Follower(folder, ['.'], { settleMs: 20, vanishMs: 50 });
+    await follower.next();
+    {
+      await folder.write({ 'd.yaml': cluster('default') });
+      using _ = busy(folder.at('d.yaml'));
+      await unlink(folder.at('c.yaml'));
+      const without = await follower.until(({ resources }) => resources.every(({ source }) => source !== 'c.yaml'));
+      expect(without.resources.filter(({ kind }) => kind === 'NomadCluster')).toEqual([]);
+      expect(without.errors.map(({ file }) => file)).toEqual(['environment']);
+      expect(policies(without)).toEqual(['p']);
+    }
+    const last = await follower.next();
+    expect(last.resources[0]).toMatchObject({ kind: 'NomadCluster', source: 'd.yaml' });
+    expect(last.errors).toEqual([]);
+  });
+});
+
 describe('a conflict', () => {
   /** Live names of the policies. */
   const names = ({ resources }: Desire): string[] =>
@@ -424,6 +487,19 @@ describe('a conflict', () => {
     const desire = await follower.next();
     expect(desire.errors.map(({ file, path }) => [file, path])).toEqual([['a.yaml', 'spec.name']]);
     expect(names(desire)).toEqual(['a', 'live']);
+  });
+
+  it('with a file that is wrong in itself is none', async () => {
+    using folder = await new Folder().write({ 'a.yaml': about('a', 'old'), 'b.yaml': about('b', 'old') });
+    using follower = new Follower(folder, ['.'], { settleMs: 200 });
+    await follower.next();
+    await folder.write({
+      'a.yaml': both(policy('a', 'nomadRef: nowhere'), policy('x')),
+      'b.yaml': both(about('b', 'new'), policy('x')),
+    });
+    const desire = await follower.next();
+    expect(desire.errors.map(({ file, path }) => [file, path])).toEqual([['a.yaml', 'spec.nomadRef']]);
+    expect(described(desire)).toEqual(['a=old', 'b=new', 'x=']);
   });
 
   it('of two that exchange a name is none', async () => {
@@ -465,6 +541,19 @@ describe('connections', () => {
     expect(policies(desire)).toEqual(['p']);
     await folder.write({ 'c.yaml': cluster('prod') });
     expect((await follower.next()).errors).toEqual([]);
+  });
+
+  it('one that is removed: of a file with a mistake, only what stands in it now is told', async () => {
+    using folder = await new Folder().write({ 'c.yaml': cluster('prod'), 'p.yaml': policy('p', 'nomadRef: prod') });
+    using follower = new Follower(folder);
+    await follower.next();
+    await folder.write({ 'p.yaml': policy('p', 'colour: red') });
+    await follower.next();
+    await unlink(folder.at('c.yaml'));
+    const desire = await follower.next();
+    expect(desire.resources.map(({ source }) => source)).not.toContain('c.yaml');
+    expect(policies(desire)).toEqual(['p']);
+    expect(desire.errors.map(({ path }) => path)).toEqual(['spec.colour']);
   });
 
   it('one of the environment never stands in for one that can not be read at present', async () => {
