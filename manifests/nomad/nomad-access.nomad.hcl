@@ -70,7 +70,7 @@ job "nomad-access" {
         }
       }
 
-      # A replica that waits for the lock may stay unready: that must not hold a deployment up.
+      # A replica that cannot reach Nomad or Vault is unready: that must not hold a deployment up.
       check {
         name      = "ready"
         type      = "http"
