@@ -1,3 +1,4 @@
+import { isTooMuch, takesAway } from '../engine/mass-deletion.ts';
 import type { PlannedStep } from '../plan/step.ts';
 
 export interface MassDeletion {
@@ -6,10 +7,10 @@ export interface MassDeletion {
   readonly text: string;
 }
 
-/** An empty checkout must not empty a cluster: at least five deletions, of more than half of what is recorded. */
+/** @param recorded objects that the inventory holds. @returns undefined where a plan does not delete too much at once. */
 export function massDeletion(steps: readonly PlannedStep[], recorded: number): MassDeletion | undefined {
-  const deletions = steps.filter((s) => s.step.action === 'delete' && s.step.reason !== 'Replaced').length;
-  if (deletions < 5 || deletions * 2 <= recorded) return undefined;
+  const deletions = steps.filter(takesAway).length;
+  if (!isTooMuch(deletions, recorded)) return undefined;
   const text = `${String(deletions)} of the ${String(recorded)} objects that the inventory holds would be deleted`;
   return { deletions, text };
 }

@@ -9,7 +9,7 @@ import type { Clock } from './clock.ts';
 import { composeFor } from './compose.ts';
 import { Contests } from './contests.ts';
 import { execute } from './execute.ts';
-import { isTooMuch } from './mass-deletion.ts';
+import { isTooMuch, takesAway } from './mass-deletion.ts';
 import { Queue } from './queue.ts';
 import { Readiness, verdictOf } from './readiness.ts';
 import type { DependencyState } from '../plan/plan.ts';
@@ -294,11 +294,10 @@ export class Controller {
   /** What is deleted too much at once, and what others keep changing back, is refused for now. */
   #guarded(steps: readonly PlannedStep[]): PlannedStep[] {
     const { world, allowMassDelete } = this.#options;
-    const deletions = steps.filter(({ step }) => step.action === 'delete' && step.reason !== 'Replaced').length;
-    const isHeld = !allowMassDelete && isTooMuch(deletions, world.ledger.size);
+    const isHeld = !allowMassDelete && isTooMuch(steps.filter(takesAway).length, world.ledger.size);
     return steps.map((planned) => {
-      const { action, reason, object } = planned.step;
-      if (isHeld && action === 'delete' && reason !== 'Replaced') return refuse(planned, 'Held', HELD);
+      const { action, object } = planned.step;
+      if (isHeld && takesAway(planned)) return refuse(planned, 'Held', HELD);
       const isWrite = action === 'update' || action === 'create';
       return isWrite && this.#contests.isContested(object) ? refuse(planned, 'Contested', CONTESTED) : planned;
     });
