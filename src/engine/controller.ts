@@ -3,7 +3,7 @@ import type { Observer, StepOutcome } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import { isUnreadable, keyText, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
+import { keyText, kindIn, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 import type { Clock } from './clock.ts';
 import { composeFor } from './compose.ts';
@@ -14,7 +14,7 @@ import { Queue } from './queue.ts';
 import { Readiness, verdictOf } from './readiness.ts';
 import type { DependencyState } from '../plan/plan.ts';
 import { existenceLookup, indexLookup, objectLookup } from './tracker.ts';
-import type { ViewChange } from './view.ts';
+import { filedUnder, type ViewChange } from './view.ts';
 import { byId, type World } from './world.ts';
 
 export interface ControllerOptions {
@@ -35,11 +35,6 @@ export interface ControllerOptions {
 
 /** Delays before a resource is tried again; milliseconds. */
 const AGAIN_MS = { dependency: 5_000, denied: 30_000, least: 250, most: 60_000 };
-
-/** What the controller remembers of a resource that is not in order. */
-interface Trouble {
-  failures: number;
-}
 
 /**
  * Keeps the live objects equal to the declared ones, one resource at a time.
@@ -62,7 +57,8 @@ export class Controller {
   readonly #declared = new Map<string, readonly string[]>();
   /** Objects that must not be written now. */
   readonly #refused = new Set<string>();
-  readonly #troubles = new Map<string, Trouble>();
+  /** How often in a row a resource failed without its being known what became of it. */
+  readonly #troubles = new Map<string, number>();
   /** Resources whose live objects were not read yet. */
   readonly #unseen = new Set<string>();
   /** Resources that wait for something that is not there yet. */
@@ -193,7 +189,7 @@ export class Controller {
     const lookups = new Set([objectLookup(connection, type.name, name)]);
     if ((before === undefined) !== (after === undefined)) lookups.add(existenceLookup(connection, type.name, name));
     for (const entry of [before, after]) {
-      const index = entry === undefined || isUnreadable(entry) ? undefined : type.index?.(entry);
+      const index = filedUnder(type, entry);
       if (index !== undefined) lookups.add(indexLookup(connection, type.name, index));
     }
     for (const id of new Set([...lookups].flatMap((lookup) => world.tracker.readersOf(lookup)))) {
@@ -355,9 +351,9 @@ export class Controller {
   /** It is not known what became of the last try: look before the next one, which comes the later the more have failed. */
   async #lookAndRetry(id: string): Promise<void> {
     const { random } = this.#options;
-    const trouble = this.#troubles.get(id) ?? { failures: 0 };
-    this.#troubles.set(id, trouble);
-    const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** trouble.failures++) * (0.5 + random() / 2);
+    const failures = this.#troubles.get(id) ?? 0;
+    this.#troubles.set(id, failures + 1);
+    const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** failures) * (0.5 + random() / 2);
     await this.#sleep(delay);
     await this.#see([id]);
   }
@@ -374,10 +370,6 @@ const CONTESTED =
 
 function refuse(planned: PlannedStep, reason: 'Held' | 'Contested', message: string): PlannedStep {
   return { ...planned, step: { ...planned.step, action: 'refuse', reason, message } };
-}
-
-function kindIn(id: string): string {
-  return id.slice(0, id.indexOf(' '));
 }
 
 /** Sources keep what did not change as it is; where they could not, the content decides. */

@@ -2,7 +2,7 @@ import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../contract/kind.ts';
 import type { Io } from '../contract/target.ts';
 import {
-  isUnreadable,
+  readable,
   resourceText,
   type Desired,
   type Live,
@@ -11,6 +11,7 @@ import {
   type Unreadable,
 } from '../plan/step.ts';
 import { derive, isPlanned, objectsOf } from './compose.ts';
+import { filedUnder } from './view.ts';
 import { connectionOf, kindOf, typeOf, type World } from './world.ts';
 
 /** What shall be read of one type on one connection. */
@@ -141,8 +142,7 @@ function unreadable({ message, class: errorClass }: TargetError): Unreadable {
 }
 
 function requestFor(world: World, { connection, type, desired, owned }: Wanted): ReadRequest {
-  const cached = new Map<string, Live>();
-  for (const [name, live] of world.view.all(connection, type.name)) if (!isUnreadable(live)) cached.set(name, live);
+  const cached = (name: string): Live | undefined => readable(world.view.get(connection, type.name, name));
   return { connection, desired, owned, cached };
 }
 
@@ -153,8 +153,8 @@ function requestFor(world: World, { connection, type, desired, owned }: Wanted):
 function askedFor(world: World, { connection, type, desired, owned }: Wanted): string[] {
   const names = [...desired.map((d) => d.key.name), ...owned.map((o) => (type.identify && o.id) ?? o.key.name)];
   if (!type.index) return names;
-  for (const [name, live] of world.view.all(connection, type.name)) {
-    if (!isUnreadable(live) && type.index(live) !== undefined) names.push(name);
+  for (const [name, entry] of world.view.all(connection, type.name)) {
+    if (filedUnder(type, entry) !== undefined) names.push(name);
   }
   return names;
 }

@@ -28,15 +28,6 @@ export class Queue {
     this.#onDue = onDue;
   }
 
-  /** Keys that are due or will be, without those that run. */
-  get depth(): number {
-    return this.#due.size + this.#waiting.size;
-  }
-
-  get running(): number {
-    return this.#running.size;
-  }
-
   /** @param delay milliseconds from now. @returns whether it did not wait already. */
   add(key: string, delay = 0): boolean {
     const at = this.#clock.monotonic() + delay;

@@ -1,5 +1,5 @@
 import type { StepOutcome } from '../contract/observer.ts';
-import type { PlannedStep, Reason } from '../plan/step.ts';
+import { kindIn, type PlannedStep, type Reason } from '../plan/step.ts';
 
 export type Ready = 'True' | 'False' | 'Unknown';
 type Counts = Record<Ready, number>;
@@ -69,7 +69,7 @@ export class Readiness {
   }
 
   #count(id: string, before: Ready | undefined, after: Ready | undefined): void {
-    const kind = id.slice(0, id.indexOf(' '));
+    const kind = kindIn(id);
     const counts = this.#counts.get(kind) ?? { True: 0, False: 0, Unknown: 0 };
     if (before !== undefined) counts[before]--;
     if (after !== undefined) counts[after]++;

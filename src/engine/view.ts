@@ -1,5 +1,5 @@
 import type { ObjectType, Reading } from '../contract/kind.ts';
-import { isUnreadable, type Live, type ObjectKey, type Unreadable } from '../plan/step.ts';
+import { isUnreadable, readable, type Live, type ObjectKey, type Unreadable } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 
 type Entry = Live | Unreadable;
@@ -115,7 +115,7 @@ export class LiveView {
     // A list that was made before must not undo it.
     shelf.written.set(name, { at: ++this.#moment, index });
     // Events do not tell which token is our own.
-    const guard = known !== undefined && !isUnreadable(known) ? known.protected : undefined;
+    const guard = readable(known)?.protected;
     this.#set(connection, shelf, name, live && guard !== undefined ? { ...live, protected: guard } : live);
   }
 
@@ -172,7 +172,8 @@ export class LiveView {
 }
 
 function keyNameOf(type: ObjectType, entry: Entry | undefined): string | undefined {
-  return entry === undefined || isUnreadable(entry) ? undefined : type.keyName?.(entry);
+  const live = readable(entry);
+  return live && type.keyName?.(live);
 }
 
 function shelfKey(connection: string, type: string): string {
@@ -180,7 +181,7 @@ function shelfKey(connection: string, type: string): string {
 }
 
 function indexOf(entry: Entry | undefined): number {
-  return entry === undefined || isUnreadable(entry) ? 0 : (entry.index ?? 0);
+  return readable(entry)?.index ?? 0;
 }
 
 /** Whether a plan could tell the two apart. */
@@ -195,8 +196,14 @@ function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
   return canonical(a.fields) === canonical(b.fields) && canonical(factsOfA) === canonical(factsOfB);
 }
 
+/** What its type's index files an entry under. */
+export function filedUnder(type: ObjectType, entry: Entry | undefined): string | undefined {
+  const live = readable(entry);
+  return live && type.index?.(live);
+}
+
 function addToIndex({ type, byIndex }: Shelf, entry: Entry): void {
-  const index = isUnreadable(entry) ? undefined : type.index?.(entry);
+  const index = filedUnder(type, entry);
   if (index === undefined || isUnreadable(entry)) return;
   const entries = byIndex.get(index);
   if (entries) entries.push(entry);
@@ -204,7 +211,7 @@ function addToIndex({ type, byIndex }: Shelf, entry: Entry): void {
 }
 
 function removeFromIndex({ type, byIndex }: Shelf, entry: Entry): void {
-  const index = isUnreadable(entry) ? undefined : type.index?.(entry);
+  const index = filedUnder(type, entry);
   if (index === undefined) return;
   const left = (byIndex.get(index) ?? []).filter((other) => other !== entry);
   if (left.length > 0) byIndex.set(index, left);

@@ -2,6 +2,7 @@ import { diff, fingerprint, type Change } from './diff.ts';
 import {
   isUnreadable,
   keyText,
+  readable,
   resourceText,
   type Action,
   type DeletionPolicy,
@@ -168,10 +169,6 @@ function fullPath(desired: Desired, path: string): string {
 function ruleOf(desired: Desired, change: Change): Desired['rules'][string] | undefined {
   const prefix = fullPath(desired, '');
   return desired.rules[change.path.slice(prefix.length)];
-}
-
-function readable(live: Live | Unreadable | undefined): Live | undefined {
-  return isUnreadable(live) ? undefined : live;
 }
 
 /** Ours is what the inventory holds; a pending entry only if the live object is what was about to be made. */

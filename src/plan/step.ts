@@ -161,6 +161,11 @@ export function resourceText(id: ResourceId): string {
   return `${id.kind} ${id.namespace}/${id.name}`;
 }
 
+/** The kind in what `resourceText` gives. */
+export function kindIn(resource: string): string {
+  return resource.slice(0, resource.indexOf(' '));
+}
+
 export function summarise(steps: readonly Step[]): Summary {
   const summary = { create: 0, update: 0, replace: 0, delete: 0, noop: 0, refuse: 0 };
   for (const step of steps) summary[step.action]++;
@@ -169,4 +174,9 @@ export function summarise(steps: readonly Step[]): Summary {
 
 export function isUnreadable(live: Live | Unreadable | undefined): live is Unreadable {
   return live !== undefined && 'error' in live;
+}
+
+/** The live object, where it is there and could be read. */
+export function readable(live: Live | Unreadable | undefined): Live | undefined {
+  return isUnreadable(live) ? undefined : live;
 }

@@ -20,7 +20,7 @@ function nomadFor(type: string | undefined): { io: Io; asked: string[] } {
   return { io: { nomad: () => api } as unknown as Io, asked };
 }
 
-const request = { connection: 'default', desired: [], owned: [], cached: new Map() };
+const request = { connection: 'default', desired: [], owned: [], cached: () => undefined };
 const { signal } = new AbortController();
 
 describe('the list of policies', () => {

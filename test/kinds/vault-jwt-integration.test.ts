@@ -19,7 +19,7 @@ const { signal } = new AbortController();
 async function read(type: typeof jwtConfigObject, name: string, data: Record<string, Value>): Promise<Live> {
   const api = { read: () => Promise.resolve(data) } as unknown as VaultApi;
   const owned = [entry('VaultJwtIntegration', { connection: 'default', type: type.name, name })];
-  const request = { connection: 'default', desired: [], owned, cached: new Map() };
+  const request = { connection: 'default', desired: [], owned, cached: () => undefined };
   const live = (await type.read({ vault: () => api } as unknown as Io, request, signal)).objects.get(name);
   if (live === undefined || isUnreadable(live)) throw new Error('nothing was read');
   return live;

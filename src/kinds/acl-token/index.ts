@@ -4,6 +4,7 @@ import { idOf, type Resource } from '../../contract/resource.ts';
 import {
   isUnreadable,
   keyText,
+  readable,
   type Desired,
   type Live,
   type ObjectKey,
@@ -226,10 +227,6 @@ function expiry(match: Match, wanted: Fields, owned: readonly Owned[]): number |
   const expiresAt =
     match.is === 'current' ? match.live.facts?.['expiresAt'] : match.is === 'absent' ? remembered : undefined;
   return typeof expiresAt === 'number' ? expiresAt : undefined;
-}
-
-function readable(live: Live | Unreadable | undefined): Live | undefined {
-  return isUnreadable(live) ? undefined : live;
 }
 
 /** The file sink: it holds the secret of whichever token stands for the resource. */
