@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { UsageError } from '../contract/errors.ts';
+import { typesOf } from '../contract/kind.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { StateBackend } from '../contract/state.ts';
 import { Ledger } from '../engine/ledger.ts';
@@ -73,7 +74,8 @@ export async function openLedger(
       `the inventory ${place} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
     );
   }
-  const ledger = new Ledger(backend, owner, inventory, connectionKindOf);
+  const types = typesOf(kinds);
+  const ledger = new Ledger(backend, owner, inventory, (type) => types.get(type)?.connection);
   refuseUnknownTypes(ledger, place);
   // Without manifests, its paths are where they were when they were last written.
   const folder = paths.length === 0 ? (inventory?.base ?? base) : base;
@@ -81,16 +83,9 @@ export async function openLedger(
   return { ledger, isFound: inventory !== undefined, base: folder };
 }
 
-const connectionKinds = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type.connection]));
-
-function connectionKindOf(type: string): 'NomadCluster' | 'VaultServer' | 'local' | undefined {
-  return connectionKinds.get(type);
-}
-
 /** Nothing is done with half of an inventory. */
 function refuseUnknownTypes(ledger: Ledger, location: string): void {
-  const known = new Set(kinds.flatMap((k) => k.types).map((t) => t.name));
-  const unknown = ledger.all().find(({ key }) => !known.has(key.type));
+  const unknown = ledger.all().find(({ key }) => !typesOf(kinds).has(key.type));
   if (unknown === undefined) return;
   throw new UsageError(
     `the inventory ${location} holds ${keyText(unknown.key)}, of a type that this version does not know: upgrade nomad-access`,

@@ -1,8 +1,9 @@
 import { TargetError, UsageError } from '../contract/errors.ts';
+import { typesOf, type ConnectionReference } from '../contract/kind.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Io, NomadApi, VaultApi } from '../contract/target.ts';
 import type { Ledger } from '../engine/ledger.ts';
-import { kinds } from '../kinds/index.ts';
+import { kindOf, kinds } from '../kinds/index.ts';
 import {
   declaredConnections,
   openNomad,
@@ -114,7 +115,7 @@ export class OpenConnections {
   }
 }
 
-function keyOf({ kind, name }: DeclaredConnection): string {
+function keyOf({ kind, name }: Pick<ConnectionReference, 'kind' | 'name'>): string {
   return `${kind}/${name}`;
 }
 
@@ -122,12 +123,11 @@ function keyOf({ kind, name }: DeclaredConnection): string {
 function usedBy(resources: readonly Resource[], ledger: Ledger, inScope: (source: string) => boolean): Set<string> {
   const used = new Set<string>();
   for (const resource of resources) {
-    const kind = kinds.find((k) => k.kind === resource.kind);
-    for (const { kind: of, name } of kind?.references(resource.spec) ?? []) used.add(`${of}/${name}`);
+    for (const reference of kindOf(resource.kind)?.references(resource.spec) ?? []) used.add(keyOf(reference));
   }
-  const types = new Map(kinds.flatMap((k) => k.types).map((t) => [t.name, t.connection]));
+  const types = typesOf(kinds);
   for (const { key, source } of ledger.all()) {
-    if (inScope(source)) used.add(`${types.get(key.type) ?? ''}/${key.connection}`);
+    if (inScope(source)) used.add(`${types.get(key.type)?.connection ?? ''}/${key.connection}`);
   }
   return used;
 }

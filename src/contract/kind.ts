@@ -169,3 +169,14 @@ export interface Kind<Spec = unknown> {
 
 /** For the registry: a kind whose spec's type is forgotten. */
 export type AnyKind = Kind;
+
+const typesOfKinds = new WeakMap<readonly AnyKind[], ReadonlyMap<string, ObjectType>>();
+
+/** The types of objects that kinds have, by name; made once for each list of kinds. */
+export function typesOf(kinds: readonly AnyKind[]): ReadonlyMap<string, ObjectType> {
+  const known = typesOfKinds.get(kinds);
+  if (known !== undefined) return known;
+  const types = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type]));
+  typesOfKinds.set(kinds, types);
+  return types;
+}

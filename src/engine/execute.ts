@@ -17,7 +17,7 @@ import {
 import { canonical, Deferred, settled } from '../plan/value.ts';
 import { recompose } from './compose.ts';
 import { observeOne } from './observe.ts';
-import { typeOf, type World } from './world.ts';
+import { connectionBehind, typeOf, type World } from './world.ts';
 
 /** What became of a step. */
 export type Result = StepOutcome;
@@ -173,12 +173,8 @@ class Run {
 
   #limit(planned: PlannedStep): ReturnType<typeof pLimit> {
     const { world } = this.#options;
-    const kind = typeOf(world, planned.key.type).connection;
-    const id = `${kind}/${planned.key.connection}`;
-    const connections = world.connections.find(
-      (c) => c.kind === kind && c.name === planned.key.connection,
-    )?.maxConnections;
-    const limit = this.#limits.get(id) ?? pLimit(connections ?? 16);
+    const id = `${typeOf(world, planned.key.type).connection}/${planned.key.connection}`;
+    const limit = this.#limits.get(id) ?? pLimit(connectionBehind(world, planned.key)?.maxConnections ?? 16);
     this.#limits.set(id, limit);
     return limit;
   }

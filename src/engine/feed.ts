@@ -1,5 +1,5 @@
 import { messageOf, TargetError } from '../contract/errors.ts';
-import type { ObjectType, WatchedType } from '../contract/kind.ts';
+import { typesOf, type ObjectType, type WatchedType } from '../contract/kind.ts';
 import type { NomadApi, NomadEvent } from '../contract/target.ts';
 import type { Live } from '../plan/step.ts';
 import type { Clock } from './clock.ts';
@@ -47,7 +47,7 @@ export class NomadFeed {
 
   constructor(options: FeedOptions) {
     this.#options = options;
-    const types = options.world.kinds.flatMap((kind) => kind.types).filter(isWatched);
+    const types = [...typesOf(options.world.kinds).values()].filter(isWatched);
     this.#types = new Map(types.map((type) => [type.watch.topic, type]));
   }
 

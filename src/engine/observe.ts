@@ -12,7 +12,7 @@ import {
 } from '../plan/step.ts';
 import { derive, isPlanned, objectsOf } from './compose.ts';
 import { filedUnder } from './view.ts';
-import { connectionOf, kindOf, typeOf, type World } from './world.ts';
+import { connectionBehind, kindOf, typeOf, type World } from './world.ts';
 
 /** What shall be read of one type on one connection. */
 export interface Wanted {
@@ -95,7 +95,7 @@ class Collected {
  */
 export async function readWhole(world: World, wanted: Wanted, signal: AbortSignal): Promise<number> {
   const { connection, type } = wanted;
-  const refused = type.connection === 'local' ? undefined : connectionOf(world, type.connection, connection)?.refused;
+  const refused = connectionBehind(world, { connection, type: type.name })?.refused;
   if (refused !== undefined) {
     world.view.fail(connection, type, refused);
     return 0;

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events';
 import pLimit from 'p-limit';
 import { messageOf } from '../contract/errors.ts';
+import { typesOf } from '../contract/kind.ts';
 import type { Observer } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
@@ -8,7 +9,7 @@ import type { Clock } from './clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
 import { Sweep } from './sweep.ts';
-import { connectionOf, typeOf, type Connection, type World } from './world.ts';
+import { connectionBehind, typeOf, type Connection, type World } from './world.ts';
 
 export interface OperatorOptions {
   readonly world: World;
@@ -116,7 +117,7 @@ export class Operator {
   #refuse({ kind, name, refused }: Connection): void {
     const { world } = this.#options;
     if (refused === undefined) return;
-    for (const type of world.kinds.flatMap((k) => k.types))
+    for (const type of typesOf(world.kinds).values())
       if (type.connection === kind) world.view.fail(name, type, refused);
   }
 
@@ -166,7 +167,7 @@ export class Operator {
     const { world, clock, observer } = this.#options;
     const kind = connection?.kind ?? 'local';
     const name = connection?.name ?? 'local';
-    const types = world.kinds.flatMap((k) => k.types).filter((t) => t.connection === kind && t.watch === undefined);
+    const types = [...typesOf(world.kinds).values()].filter((t) => t.connection === kind && t.watch === undefined);
     return new Sweep({
       world,
       kind,
@@ -212,9 +213,9 @@ export class Operator {
   #isListed(shelves: readonly Shelf[]): boolean {
     const { world } = this.#options;
     return shelves.every(({ connection, type }) => {
-      const { watch, connection: kind } = typeOf(world, type);
-      const isRefused = kind !== 'local' && connectionOf(world, kind, connection)?.refused !== undefined;
-      return watch === undefined || isRefused || world.view.failure(connection, type) === undefined;
+      if (typeOf(world, type).watch === undefined) return true;
+      const isRefused = connectionBehind(world, { connection, type })?.refused !== undefined;
+      return isRefused || world.view.failure(connection, type) === undefined;
     });
   }
 

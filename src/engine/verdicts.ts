@@ -1,7 +1,7 @@
 import type { Resource } from '../contract/resource.ts';
 import { keyText, type Desired } from '../plan/step.ts';
 import { notGranted } from './grants.ts';
-import { connectionOf, kindOf, typeOf, type Connection, type World } from './world.ts';
+import { connectionBehind, connectionOf, kindOf, typeOf, type Connection, type World } from './world.ts';
 
 /** The objects with a verdict on what must not be done, whatever the live objects are. */
 export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
@@ -29,8 +29,7 @@ function ungranted(world: World, object: Desired): Pick<Desired, 'verdict'> | un
 
 /** The connection that it is made through; of a secret's file, the one that the secret comes from. */
 function grantingConnection(world: World, { key, detail }: Desired): Connection | undefined {
-  const kind = typeOf(world, key.type).connection;
-  if (kind !== 'local') return connectionOf(world, kind, key.connection);
+  if (typeOf(world, key.type).connection !== 'local') return connectionBehind(world, key);
   const origin = detail?.['nomadRef'];
   return typeof origin === 'string' ? connectionOf(world, 'NomadCluster', origin) : undefined;
 }

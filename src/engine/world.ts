@@ -1,7 +1,13 @@
-import type { AnyKind, ConnectionReference, ObjectType, PlanContext } from '../contract/kind.ts';
+import {
+  typesOf,
+  type AnyKind,
+  type ConnectionReference,
+  type ObjectType,
+  type PlanContext,
+} from '../contract/kind.ts';
 import { idOf, type Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
-import { resourceText, type Unreadable } from '../plan/step.ts';
+import { resourceText, type ObjectKey, type Unreadable } from '../plan/step.ts';
 import type { Ledger } from './ledger.ts';
 import { indexLookup, objectLookup, type Tracker } from './tracker.ts';
 import type { LiveView } from './view.ts';
@@ -90,16 +96,18 @@ export function kindOf(world: World, resource: Pick<Resource, 'kind'>): AnyKind 
   return kind;
 }
 
-const typesOf = new WeakMap<readonly AnyKind[], ReadonlyMap<string, ObjectType>>();
-
 /** @throws Error for a type that no kind has: the inventory was written by a newer version. */
 export function typeOf(world: World, name: string): ObjectType {
-  let types = typesOf.get(world.kinds);
-  if (types === undefined) {
-    types = new Map(world.kinds.flatMap((kind) => kind.types).map((type) => [type.name, type]));
-    typesOf.set(world.kinds, types);
-  }
-  const type = types.get(name);
+  const type = typesOf(world.kinds).get(name);
   if (type !== undefined) return type;
   throw new Error(`unknown type of object "${name}": was the inventory written by a newer version of nomad-access?`);
+}
+
+/** The connection that objects of a type are made through; none for what is local, or not declared. */
+export function connectionBehind(
+  world: World,
+  { connection, type }: Pick<ObjectKey, 'connection' | 'type'>,
+): Connection | undefined {
+  const kind = typeOf(world, type).connection;
+  return kind === 'local' ? undefined : connectionOf(world, kind, connection);
 }

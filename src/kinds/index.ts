@@ -1,4 +1,4 @@
-import type { AnyKind, ObjectType } from '../contract/kind.ts';
+import type { AnyKind } from '../contract/kind.ts';
 import { aclPolicy } from './acl-policy/index.ts';
 import { aclToken } from './acl-token/index.ts';
 import { nomadCluster } from './nomad-cluster/index.ts';
@@ -10,14 +10,4 @@ export const kinds: readonly AnyKind[] = [nomadCluster, vaultServer, aclPolicy, 
 
 export function kindOf(name: string): AnyKind | undefined {
   return kinds.find((kind) => kind.kind === name);
-}
-
-const types = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type]));
-
-/** @throws Error for a type that no kind declares: an inventory of a newer version. */
-export function objectType(name: string): ObjectType {
-  const type = types.get(name);
-  if (type === undefined)
-    throw new Error(`unknown type of object "${name}": was the inventory written by a newer version?`);
-  return type;
 }

@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events';
+import { typesOf } from '../../src/contract/kind.ts';
 import type { Observer } from '../../src/contract/observer.ts';
 import type { Resource } from '../../src/contract/resource.ts';
 import type { Desire } from '../../src/contract/source.ts';
@@ -207,9 +208,9 @@ class Process {
   async #run(simulation: Simulation): Promise<void> {
     const isAlive = (): boolean => this.#isAlive;
     const backend = simulation.stateBackend(isAlive);
-    const typeKinds = new Map(kinds.flatMap((k) => k.types).map((t) => [t.name, t.connection]));
+    const types = typesOf(kinds);
     const clock = simulation.clock.ofProcess(isAlive);
-    const ledger = new Ledger(backend, 'default', await backend.load(), (type) => typeKinds.get(type), clock);
+    const ledger = new Ledger(backend, 'default', await backend.load(), (type) => types.get(type)?.connection, clock);
     const world: World = {
       kinds,
       resources: new Map(),

@@ -1,4 +1,4 @@
-import type { AnyKind, PlanContext } from '../../contract/kind.ts';
+import { typesOf, type AnyKind, type ObjectType, type PlanContext } from '../../contract/kind.ts';
 import type { ManifestError, Position, Resource } from '../../contract/resource.ts';
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
 import { isRecord } from './plain.ts';
@@ -136,11 +136,11 @@ interface ServerSpec {
 class Servers {
   readonly #specs = new Map<string, ServerSpec>();
   readonly #real: RealPaths;
-  readonly #connectionOf: ReadonlyMap<string, string>;
+  readonly #types: ReadonlyMap<string, ObjectType>;
 
   constructor(resources: readonly Resource[], { kinds, real }: ClaimOptions) {
     this.#real = real;
-    this.#connectionOf = new Map(kinds.flatMap((kind) => kind.types).map((type) => [type.name, type.connection]));
+    this.#types = typesOf(kinds);
     for (const { kind, metadata, spec } of resources) {
       if (isServerSpec(spec)) this.#specs.set(`${kind}/${metadata.name}`, spec);
     }
@@ -152,7 +152,7 @@ class Servers {
 
   /** A text that is the same for one live object, whatever its connection is called. */
   async globalName({ connection, type, name }: ObjectKey): Promise<string> {
-    const kind = this.#connectionOf.get(type);
+    const kind = this.#types.get(type)?.connection;
     if (kind === 'local') return JSON.stringify([type, await this.#real.file(name)]);
     const spec = this.#specs.get(`${kind ?? ''}/${connection}`);
     return JSON.stringify([type, name, kind, spec === undefined ? connection : serverOf(spec)]);
