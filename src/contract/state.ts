@@ -12,14 +12,27 @@ export interface RecordedConnection {
   readonly isFromEnvironment?: boolean | undefined;
 }
 
-/** What the operator owns. Paths are relative to `base`. */
-export interface Inventory {
+/** All of an inventory but its objects. Paths are relative to `base`. */
+export interface InventoryHead {
   readonly version: 1;
   readonly owner: string;
   /** Folder of the manifests at the last save, where it is not the folder that holds the inventory; absolute. */
   readonly base?: string | undefined;
   readonly connections: readonly RecordedConnection[];
+}
+
+/** What the operator owns. */
+export interface Inventory extends InventoryHead {
   readonly objects: readonly Owned[];
+}
+
+/** What a save brings to the backend. */
+export interface InventoryChange {
+  readonly head: InventoryHead;
+  /** By `keyText`, what was set or removed (undefined) since the last save that succeeded. */
+  readonly changed: ReadonlyMap<string, Owned | undefined>;
+  /** All objects as they are when it is called, for a backend that writes everything anew. */
+  readonly objects: () => readonly Owned[];
 }
 
 /** The right to write the inventory, and so to act at all. */
@@ -39,10 +52,9 @@ export interface StateBackend {
   load(): Promise<Inventory | undefined>;
   /**
    * Atomic for each object: afterwards its old or its new entry is there, never a mixture.
-   * @param changed keys (`keyText`) of the objects that were set or removed since the last save that succeeded.
-   * @throws TargetError or UsageError; nothing is lost then, the next save names the same keys again.
+   * @throws TargetError or UsageError; nothing is lost then, the next save names the same objects again.
    */
-  save(inventory: Inventory, changed: ReadonlySet<string>): Promise<void>;
+  save(change: InventoryChange): Promise<void>;
   /**
    * Keeps every other writer out until released.
    * @param wait waits for the other one until aborted. Without it a holder is an error.

@@ -298,13 +298,8 @@ class Run {
       ...(live.id !== undefined && { id: live.id }),
       ...(Object.keys(detail).length > 0 && { detail }),
     };
-    const known = world.ledger.get(planned.key);
-    if (known?.state !== 'owned' || !sameEntry(known, entry)) world.ledger.record(entry);
+    world.ledger.record(entry);
   }
-}
-
-function sameEntry(a: Owned, b: Owned): boolean {
-  return canonical(JSON.parse(JSON.stringify(a)) as never) === canonical(JSON.parse(JSON.stringify(b)) as never);
 }
 
 function settle(desired: Desired): SettledDesired {

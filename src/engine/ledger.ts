@@ -1,6 +1,7 @@
-import type { Inventory, RecordedConnection, StateBackend } from '../contract/state.ts';
+import type { Inventory, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
 import { systemClock, type Clock } from './clock.ts';
 import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
+import { canonical } from '../plan/value.ts';
 
 /**
  * How long results wait for a save that several of them share: saving takes at most a twentieth of the time. Losing them
@@ -18,8 +19,10 @@ const SHARE_OF_TIME = 20;
  */
 export class Ledger {
   readonly #objects = new Map<string, Owned>();
-  readonly #byResource = new Map<string, Map<string, Owned>>();
+  readonly #byResource = new Map<string, readonly Owned[]>();
   readonly #connections = new Map<string, RecordedConnection>();
+  /** How many objects are owned through each connection. */
+  readonly #used = new Map<string, number>();
   readonly #backend: StateBackend;
   readonly #owner: string;
   readonly #kindOf: (type: string) => RecordedConnection['kind'] | 'local' | undefined;
@@ -63,8 +66,7 @@ export class Ledger {
 
   /** @param id `resourceText` of the resource. */
   ownedBy(id: string): readonly Owned[] {
-    const entries = this.#byResource.get(id);
-    return entries === undefined ? [] : [...entries.values()];
+    return this.#byResource.get(id) ?? [];
   }
 
   get size(): number {
@@ -93,17 +95,22 @@ export class Ledger {
     await this.flush();
   }
 
+  /** Nothing is saved where the inventory says so already. */
   record(entry: Owned): void {
+    const known = this.get(entry.key);
+    if (known !== undefined && isSame(known, entry)) return;
     this.#set(entry);
     this.#saveSoon();
   }
 
   forget(key: ObjectKey): void {
-    const entry = this.#objects.get(keyText(key));
+    const text = keyText(key);
+    const entry = this.#objects.get(text);
     if (entry === undefined) return;
-    this.#objects.delete(keyText(key));
-    this.#changed.add(keyText(key));
-    this.#byResource.get(resourceText(entry.resource))?.delete(keyText(key));
+    this.#objects.delete(text);
+    this.#changed.add(text);
+    this.#use(key, -1);
+    this.#leave(entry);
     this.#saveSoon();
   }
 
@@ -128,13 +135,24 @@ export class Ledger {
   #set(entry: Owned): void {
     const key = keyText(entry.key);
     const before = this.#objects.get(key);
-    if (before !== undefined) this.#byResource.get(resourceText(before.resource))?.delete(key);
+    if (before === undefined) this.#use(entry.key, 1);
+    else this.#leave(before);
     this.#objects.set(key, entry);
     this.#changed.add(key);
     const owner = resourceText(entry.resource);
-    const entries = this.#byResource.get(owner);
-    if (entries) entries.set(key, entry);
-    else this.#byResource.set(owner, new Map([[key, entry]]));
+    this.#byResource.set(owner, [...this.ownedBy(owner), entry]);
+  }
+
+  #leave(entry: Owned): void {
+    const owner = resourceText(entry.resource);
+    const others = this.ownedBy(owner).filter((other) => other !== entry);
+    if (others.length === 0) this.#byResource.delete(owner);
+    else this.#byResource.set(owner, others);
+  }
+
+  #use({ type, connection }: ObjectKey, more: 1 | -1): void {
+    const used = `${this.#kindOf(type) ?? ''}/${connection}`;
+    this.#used.set(used, (this.#used.get(used) ?? 0) + more);
   }
 
   #saveSoon(): void {
@@ -153,7 +171,11 @@ export class Ledger {
     this.#changed = new Set();
     this.#dirty = false;
     this.#saving = this.#backend
-      .save(this.#inventory(), changed)
+      .save({
+        head: this.#head(),
+        changed: new Map([...changed].map((key) => [key, this.#objects.get(key)])),
+        objects: () => this.all(),
+      })
       .then(() => {
         this.#failure = undefined;
       })
@@ -170,18 +192,29 @@ export class Ledger {
     return this.#saving;
   }
 
-  #inventory(): Inventory {
-    const objects = [...this.#objects.values()];
-    const used = new Set(objects.map(({ key }) => `${this.#kindOf(key.type) ?? ''}/${key.connection}`));
-    const connections = [...this.#connections.values()].filter((c) => used.has(connectionKey(c)));
+  #head(): InventoryHead {
+    const isUsed = (connection: RecordedConnection): boolean => (this.#used.get(connectionKey(connection)) ?? 0) > 0;
     return {
       version: 1,
       owner: this.#owner,
       ...(this.base !== undefined && { base: this.base }),
-      connections,
-      objects,
+      connections: this.connections().filter(isUsed),
     };
   }
+}
+
+function isSame(a: Owned, b: Owned): boolean {
+  return (
+    a.state === b.state &&
+    a.intent === b.intent &&
+    a.id === b.id &&
+    a.adopted === b.adopted &&
+    a.deletionPolicy === b.deletionPolicy &&
+    a.suspended === b.suspended &&
+    a.source === b.source &&
+    resourceText(a.resource) === resourceText(b.resource) &&
+    canonical(a.detail ?? null) === canonical(b.detail ?? null)
+  );
 }
 
 function connectionKey(connection: RecordedConnection): string {

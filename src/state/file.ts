@@ -1,43 +1,73 @@
-import { readFile, unlink, writeFile } from 'node:fs/promises';
-import { hostname } from 'node:os';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { constants } from 'node:fs';
+import { open, readFile } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import type { Inventory, StateBackend, StateLock } from '../contract/state.ts';
-import { firstIssue, inventorySchema } from './inventory.ts';
+import type { Inventory, InventoryChange, StateBackend } from '../contract/state.ts';
+import { keyText, type Owned } from '../plan/step.ts';
+import { canonical } from '../plan/value.ts';
+import { lockFile } from './file-lock.ts';
+import { changeSchema, firstIssue, inventorySchema } from './inventory.ts';
 
 export const STATE_FILE = '.nomad-access.state.json';
 
-interface Holder {
-  readonly pid: number;
-  readonly host: string;
-  /** RFC 3339. */
-  readonly since: string;
-}
+/** What saves append before the file is written anew: so much for each byte of the whole, and at least that many. */
+const GROWTH = { times: 4, bytes: 1 << 20 };
 
-/** The inventory as a JSON file beside the manifests, with a lock file beside it while somebody writes. */
+/**
+ * The inventory as a file beside the manifests, with a lock file beside it while somebody writes.
+ *
+ * Its first line is a whole inventory in JSON; each further line is what one save changed, so that a save costs what it
+ * changes, and not what there is. Each process begins with a whole one, and the file is written anew when it has grown.
+ */
 export function fileState(path: string): StateBackend {
+  const file = new InventoryFile(path);
   return {
     location: path,
     load: () => load(path),
-    save: (content) => save(path, content),
-    lock: (wait) => lock(path, wait),
+    save: (change) => file.save(change),
+    lock: (wait) => lockFile(path, wait),
   };
 }
 
-async function load(path: string): Promise<Inventory | undefined> {
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    if ((error as { code?: string }).code === 'ENOENT') return undefined;
-    throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
-  });
-  if (content === undefined) return undefined;
-  const json = parseJson(path, content);
+/** What an inventory file says. A last line that is not whole is a save that did not return. @throws UsageError */
+export function parseInventory(path: string, content: string): Inventory {
+  const [first = '', ...lines] = content.split('\n');
+  // A person may have formatted it.
+  if (lines.length > 0 && !isJson(first)) return wholeIn(path, content);
+  lines.pop();
+  const { objects, ...head } = wholeIn(path, first);
+  return lines.length === 0 ? { ...head, objects } : changed(path, { ...head, objects }, lines);
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function changed(path: string, inventory: Inventory, lines: readonly string[]): Inventory {
+  const objects = new Map(inventory.objects.map((object) => [keyText(object.key), object]));
+  let head: Omit<Inventory, 'objects'> = inventory;
+  for (const [i, line] of lines.entries()) {
+    const where = `${path}, line ${String(i + 2)},`;
+    const parsed = changeSchema.safeParse(parseJson(where, line));
+    if (!parsed.success) throw unusable(`${where} is no change of an inventory (${firstIssue(parsed.error)})`);
+    for (const key of parsed.data.gone) objects.delete(key);
+    for (const object of parsed.data.set as Owned[]) objects.set(keyText(object.key), object);
+    head = parsed.data.head ?? head;
+  }
+  return { ...head, objects: [...objects.values()] };
+}
+
+function wholeIn(path: string, text: string): Inventory {
+  const json = parseJson(path, text);
   if (isNewer(json)) throw new UsageError(`${path} was written by a newer version: upgrade nomad-access`);
   const parsed = inventorySchema.safeParse(json);
   if (parsed.success) return parsed.data as Inventory;
-  throw new UsageError(
-    `${path} is no inventory (${firstIssue(parsed.error)}); restore it from a backup, or remove it to begin anew`,
-  );
+  throw unusable(`${path} is no inventory (${firstIssue(parsed.error)})`);
 }
 
 function isNewer(json: unknown): boolean {
@@ -45,111 +75,92 @@ function isNewer(json: unknown): boolean {
   return typeof version === 'number' && version > 1;
 }
 
-function parseJson(path: string, content: string): unknown {
+function parseJson(where: string, text: string): unknown {
   try {
-    return JSON.parse(content);
+    return JSON.parse(text);
   } catch (error) {
-    throw new UsageError(
-      `${path} is not JSON (${messageOf(error)}); restore it from a backup, or remove it to begin anew`,
-    );
+    throw unusable(`${where} is not JSON (${messageOf(error)})`);
   }
 }
 
-async function save(path: string, content: Inventory): Promise<void> {
-  try {
-    await writeFileAtomic(path, `${JSON.stringify(content)}\n`, { mode: 0o600 });
-  } catch (error) {
-    throw new UsageError(`cannot write the inventory ${path}: ${messageOf(error)}; name another place with --state`);
-  }
+function unusable(what: string): UsageError {
+  return new UsageError(`${what}; restore it from a backup, or remove it to begin anew`);
 }
 
-/** How often a lock that somebody else holds is looked at again; milliseconds. */
-const LOOK_AGAIN_MS = 500;
-
-async function lock(path: string, wait?: AbortSignal): Promise<StateLock> {
-  const lockPath = `${path}.lock`;
-  for (;;) {
-    const refusal = await take(lockPath);
-    if (refusal === undefined) break;
-    if (wait === undefined) throw refusal;
-    await sleep(LOOK_AGAIN_MS, undefined, { signal: wait });
-  }
-  return {
-    isValid: () => true,
-    lost: new AbortController().signal,
-    release: () => unlink(lockPath).catch(() => undefined),
-  };
+async function load(path: string): Promise<Inventory | undefined> {
+  const content = await readFile(path, 'utf8').catch((error: unknown) => {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw new UsageError(`cannot read the inventory ${path}: ${messageOf(error)}`);
+  });
+  return content === undefined ? undefined : parseInventory(path, content);
 }
 
-/** @returns undefined once the lock is ours; an error that names who holds it where that one may be alive. */
-async function take(lockPath: string): Promise<UsageError | undefined> {
-  while (!(await create(lockPath))) {
-    const content = await contentOf(lockPath);
-    if (content === undefined) continue;
-    const holder = parseHolder(content);
-    if (holder === undefined || !isDead(holder)) return heldBy(holder, lockPath);
-    const refusal = await removeStale(lockPath, content);
-    if (refusal !== undefined) return refusal;
-  }
-  return undefined;
-}
+/** The file as this process writes it. */
+class InventoryFile {
+  readonly #path: string;
+  /** What it holds as we left it; bytes. Undefined where the next save writes it anew. */
+  #written: { readonly whole: number; readonly all: number; readonly head: string } | undefined;
 
-/** @returns false where there is one already. */
-async function create(lockPath: string): Promise<boolean> {
-  const holder: Holder = { pid: process.pid, host: hostname(), since: new Date().toISOString() };
-  try {
-    await writeFile(lockPath, JSON.stringify(holder), { flag: 'wx', mode: 0o600 });
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async save(change: InventoryChange): Promise<void> {
+    const head = canonical(change.head as never);
+    const line = this.#written && lineOf(change, head !== this.#written.head);
+    const anew = line === undefined || this.#isGrown(line) ? wholeOf(change) : undefined;
+    try {
+      if (line !== undefined && anew === undefined && (await this.#append(line, head))) return;
+      await this.#rewrite(anew ?? wholeOf(change), head);
+    } catch (error) {
+      this.#written = undefined;
+      throw new UsageError(
+        `cannot write the inventory ${this.#path}: ${messageOf(error)}; name another place with --state`,
+      );
+    }
+  }
+
+  #isGrown(line: string): boolean {
+    const { all, whole } = this.#written ?? { all: 0, whole: 0 };
+    return all + line.length > whole * (1 + GROWTH.times) + GROWTH.bytes;
+  }
+
+  async #rewrite(text: string, head: string): Promise<void> {
+    await writeFileAtomic(this.#path, text, { mode: 0o600 });
+    const bytes = Buffer.byteLength(text);
+    this.#written = { whole: bytes, all: bytes, head };
+  }
+
+  /** @returns false where the file is not as we left it. */
+  async #append(line: string, head: string): Promise<boolean> {
+    const written = this.#written;
+    const file = await open(this.#path, constants.O_WRONLY | constants.O_APPEND).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return undefined;
+      throw error;
+    });
+    if (file === undefined || written === undefined) return false;
+    try {
+      if ((await file.stat()).size !== written.all) return false;
+      await file.appendFile(line);
+      await file.datasync();
+    } finally {
+      await file.close();
+    }
+    this.#written = { ...written, all: written.all + Buffer.byteLength(line), head };
     return true;
-  } catch (error) {
-    if ((error as { code?: string }).code === 'EEXIST') return false;
-    throw new UsageError(`cannot lock the inventory: ${messageOf(error)}; name another place with --state`);
   }
 }
 
-/** @returns undefined where it is gone by now; an empty text where it can't be read. */
-async function contentOf(lockPath: string): Promise<string | undefined> {
-  return readFile(lockPath, 'utf8').catch((error: unknown) =>
-    (error as { code?: string }).code === 'ENOENT' ? undefined : '',
-  );
+function wholeOf({ head, objects }: InventoryChange): string {
+  return `${JSON.stringify({ ...head, objects: objects() })}\n`;
 }
 
-/**
- * Removes the lock of a process that has died, unless another process has done so: between a look at a file and its removal
- * somebody else's fresh lock may have come into its place, so that only who holds a second lock does both.
- */
-async function removeStale(lockPath: string, content: string): Promise<UsageError | undefined> {
-  const guard = `${lockPath}.takeover`;
-  const refusal = await take(guard);
-  if (refusal !== undefined) return refusal;
-  try {
-    if ((await contentOf(lockPath)) === content) await unlink(lockPath).catch(() => undefined);
-  } finally {
-    await unlink(guard).catch(() => undefined);
-  }
-  return undefined;
+function lineOf({ head, changed }: InventoryChange, isHeadNew: boolean): string {
+  const set = [...changed.values()].filter((object) => object !== undefined);
+  const gone = [...changed].filter(([, object]) => object === undefined).map(([key]) => key);
+  return `${JSON.stringify({ ...(isHeadNew && { head }), set, gone })}\n`;
 }
 
-function heldBy(holder: Holder | undefined, lockPath: string): UsageError {
-  const who =
-    holder === undefined ? 'another process' : `process ${String(holder.pid)} on ${holder.host} since ${holder.since}`;
-  return new UsageError(`the inventory is locked by ${who}: wait for it, or remove ${lockPath} if it is gone`);
-}
-
-function parseHolder(content: string): Holder | undefined {
-  try {
-    return JSON.parse(content) as Holder;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Only of processes on this machine can that be known. */
-function isDead({ pid, host }: Holder): boolean {
-  if (host !== hostname()) return false;
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as { code?: string }).code !== 'EPERM';
-  }
+function codeOf(error: unknown): string | undefined {
+  return (error as { code?: string }).code;
 }

@@ -37,6 +37,9 @@ export const headSchema = z.object({
 
 export const inventorySchema = headSchema.extend({ objects: z.array(entrySchema) });
 
+/** What a save changed: objects by `keyText` that are gone, and those that are new or not what they were. */
+export const changeSchema = z.object({ head: headSchema.optional(), set: z.array(entrySchema), gone: z.array(text) });
+
 /** `objects.0.state: Invalid option`, the first of what is wrong. */
 export function firstIssue(error: z.ZodError): string {
   const issue = error.issues[0];

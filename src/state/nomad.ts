@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
 import { UsageError } from '../contract/errors.ts';
-import type { Inventory, RecordedConnection, StateBackend } from '../contract/state.ts';
+import type { Inventory, InventoryChange, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
 import {
   VARIABLE_BYTES,
   VARIABLE_PATH,
@@ -42,8 +42,6 @@ const ROOM = 1024;
 /** How often a load begins anew because a shard that was listed is gone when it is read. */
 const LOADS = 5;
 
-type Head = Omit<Inventory, 'objects'>;
-
 /**
  * The inventory in Nomad Variables under one path: `head` (owner and connections), `objects` and below (shards of objects),
  * `lock`.
@@ -64,7 +62,7 @@ export function nomadState(options: NomadStateOptions): StateBackend {
   return {
     location,
     load: () => store.load(),
-    save: (inventory, changed) => store.save(inventory, changed),
+    save: (change) => store.save(change),
     lock: (wait) =>
       lockVariable({ api, place: { namespace, path: `${path}/lock` }, holder, clock, times, location }, wait),
   };
@@ -88,7 +86,7 @@ class VariableStore {
   readonly #writer: VariableWriter;
   #tree: ShardTree | undefined;
   /** What the head holds, as far as we know; its index is 0 before the first save. */
-  #head: { readonly index: number; readonly content: Head | undefined } = { index: 0, content: undefined };
+  #head: { readonly index: number; readonly content: InventoryHead | undefined } = { index: 0, content: undefined };
 
   constructor(options: StoreOptions) {
     this.#options = options;
@@ -119,13 +117,16 @@ class VariableStore {
   async #take(variables: ReadonlyMap<string, Variable>): Promise<Inventory | undefined> {
     const tree = new ShardTree();
     for (const [name, { modifyIndex }] of variables) {
-      if (name !== 'head') tree.add(prefixIn(name), { index: modifyIndex, dirty: false, sent: true });
+      if (name !== 'head')
+        tree.add(prefixIn(name), { objects: new Map(), index: modifyIndex, dirty: false, sent: true });
     }
-    const objects: Owned[] = [];
     for (const [name, variable] of variables) {
       if (name === 'head') continue;
-      const entries = await this.#entries(name, variable);
-      objects.push(...entries.filter((entry) => tree.find(hashOf(keyText(entry.key))) === prefixIn(name)));
+      const prefix = prefixIn(name);
+      for (const entry of await this.#entries(name, variable)) {
+        const key = keyText(entry.key);
+        if (tree.find(hashOf(key)) === prefix) tree.get(prefix)?.objects.set(key, entry);
+      }
     }
     const head = variables.get('head');
     if (head === undefined && variables.size > 0)
@@ -135,7 +136,7 @@ class VariableStore {
     const content = head && (await this.#headOf(head));
     this.#tree = tree;
     this.#head = { index: head?.modifyIndex ?? 0, content };
-    return content && { ...content, objects };
+    return content && { ...content, objects: tree.objects() };
   }
 
   async #entries(name: string, variable: Variable): Promise<readonly Owned[]> {
@@ -145,21 +146,21 @@ class VariableStore {
     throw notOurs(path, firstIssue(parsed.error));
   }
 
-  async #headOf(variable: Variable): Promise<Head> {
+  async #headOf(variable: Variable): Promise<InventoryHead> {
     const { path } = this.#place('head');
     const parsed = headSchema.safeParse(await decode(variable, path));
     if (parsed.success) return parsed.data;
     throw notOurs(path, firstIssue(parsed.error));
   }
 
-  async save(inventory: Inventory, changed: ReadonlySet<string>): Promise<void> {
+  async save({ head, changed, objects }: InventoryChange): Promise<void> {
+    const whole = this.#head.content === undefined ? objects() : [];
     if (this.#tree === undefined) await this.load();
     const tree = this.#tree ?? new ShardTree();
-    const isFirst = this.#head.content === undefined;
-    for (const key of isFirst ? inventory.objects.map((o) => keyText(o.key)) : changed) tree.touch(hashOf(key));
-    const contents = await fitting(tree, inventory.objects);
+    if (this.#head.content === undefined) for (const object of whole) tree.set(keyText(object.key), object);
+    for (const [key, object] of changed) tree.set(key, object);
+    const contents = await fitting(tree);
     // An object's connection is stored before it, and forgotten after it.
-    const { objects: _, ...head } = inventory;
     const { connections } = head;
     await this.#saveHead({ ...head, connections: united(this.#head.content?.connections ?? [], connections) });
     await all(
@@ -173,7 +174,7 @@ class VariableStore {
     await all(tree.covered().map((prefix) => () => this.#remove(tree, prefix)));
   }
 
-  async #saveHead(head: Head): Promise<void> {
+  async #saveHead(head: InventoryHead): Promise<void> {
     if (isDeepStrictEqual(head, this.#head.content)) return;
     const content = await encode(JSON.stringify(head));
     if (content.length > VARIABLE_BYTES - ROOM)
@@ -205,24 +206,17 @@ class VariableStore {
 }
 
 /** What is to be written, by prefix; what is too large has been split. */
-async function fitting(tree: ShardTree, objects: readonly Owned[]): Promise<ReadonlyMap<string, string>> {
+async function fitting(tree: ShardTree): Promise<ReadonlyMap<string, string>> {
   const contents = new Map<string, string>();
   for (;;) {
-    const waiting = new Set(tree.dirty().filter((prefix) => !contents.has(prefix)));
-    if (waiting.size === 0) return contents;
-    const groups = grouped(tree, objects, waiting);
-    for (const [prefix, group] of groups) {
-      const content = await contentOf(group, prefix);
+    const waiting = tree.dirty().filter((prefix) => !contents.has(prefix));
+    if (waiting.length === 0) return contents;
+    for (const prefix of waiting) {
+      const content = await contentOf([...(tree.get(prefix)?.objects.values() ?? [])], prefix);
       if (content === undefined) tree.split(prefix);
       else contents.set(prefix, content);
     }
   }
-}
-
-function grouped(tree: ShardTree, objects: readonly Owned[], prefixes: ReadonlySet<string>): Map<string, Owned[]> {
-  const groups = new Map<string, Owned[]>([...prefixes].map((prefix) => [prefix, []]));
-  for (const object of objects) groups.get(tree.find(hashOf(keyText(object.key))) ?? '')?.push(object);
-  return groups;
 }
 
 /** @returns undefined where it is too large for one shard. */

@@ -1,3 +1,5 @@
+import type { Owned } from '../plan/step.ts';
+
 /**
  * Which variable holds which object: a tree whose shards split by themselves.
  *
@@ -11,6 +13,8 @@
 export const DEPTH = 32;
 
 export interface Shard {
+  /** What belongs to it, by `keyText`. */
+  readonly objects: Map<string, Owned>;
   /** ModifyIndex of its variable; 0 while it has none that we know of. */
   index: number;
   /** It must be written before anything can count as saved. */
@@ -25,6 +29,11 @@ export class ShardTree {
 
   get(prefix: string): Shard | undefined {
     return this.#shards.get(prefix);
+  }
+
+  /** All of them. */
+  objects(): Owned[] {
+    return [...this.#shards.values()].flatMap((shard) => [...shard.objects.values()]);
   }
 
   add(prefix: string, shard: Shard): Shard {
@@ -46,19 +55,23 @@ export class ShardTree {
     return undefined;
   }
 
-  /** Says that an object of this hash has changed. */
-  touch(hash: string): void {
-    const prefix = this.find(hash) ?? '';
-    const shard = this.#shards.get(prefix) ?? this.add(prefix, { index: 0, dirty: true, sent: false });
+  /** Takes what an object is now; undefined where it is no more. */
+  set(key: string, object: Owned | undefined): void {
+    const prefix = this.find(hashOf(key)) ?? '';
+    const shard = this.#shards.get(prefix) ?? this.add(prefix, newShard());
+    if (object === undefined) shard.objects.delete(key);
+    else shard.objects.set(key, object);
     shard.dirty = true;
   }
 
   /** Hands what a shard holds to its children. It may be stored still, until `covered` names it. */
   split(prefix: string): void {
-    for (const child of children(prefix)) {
-      if (!this.#shards.has(child)) this.add(child, { index: 0, dirty: true, sent: false });
-    }
-    if (this.#shards.get(prefix)?.sent === false) this.remove(prefix);
+    const shard = this.#shards.get(prefix);
+    for (const child of children(prefix)) if (!this.#shards.has(child)) this.add(child, newShard());
+    for (const [key, object] of shard?.objects ?? [])
+      this.#shards.get(this.find(hashOf(key)) ?? '')?.objects.set(key, object);
+    shard?.objects.clear();
+    if (shard?.sent === false) this.remove(prefix);
   }
 
   /** Shards to write: those that changed and hold something, or may hold something. */
@@ -75,6 +88,10 @@ export class ShardTree {
     if (prefix.length >= this.#deepest) return false;
     return children(prefix).every((child) => this.#shards.has(child) || this.#isCovered(child));
   }
+}
+
+function newShard(): Shard {
+  return { objects: new Map(), index: 0, dirty: true, sent: false };
 }
 
 function children(prefix: string): readonly [string, string] {

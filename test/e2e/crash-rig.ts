@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync, renameSync, rmSync, watch } from 'node:fs';
+import { existsSync, readdirSync, renameSync, rmSync, watch } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { expect } from 'vitest';
 import { LiveNomad, LiveVault } from './live.ts';
@@ -175,7 +175,7 @@ export class CrashRig {
       await this.reset();
       await this.#killOnceThereIs(path);
       expect(this.workspace.read(path)).toMatch(/^[0-9a-f-]{36}\n$/);
-      const { objects } = JSON.parse(this.state()) as { objects: { key: { name: string }; state: string }[] };
+      const { objects } = this.workspace.inventory();
       const state = objects.find(({ key }) => key.name === path)?.state;
       if (tries === 10) expect(state).toBe('pending');
       if (state === 'pending') return;
@@ -225,10 +225,6 @@ export class CrashRig {
     expect(await this.#vault.list('sys/policies/acl'), because).not.toContain('nomad-workloads');
     expect(this.#secretFiles().filter(isFinished), because).toEqual([]);
     if (existsSync(this.#stateFile)) expect(this.workspace.recorded(), because).toEqual([]);
-  }
-
-  state(): string {
-    return readFileSync(this.#stateFile, 'utf8');
   }
 
   get #stateFile(): string {

@@ -141,7 +141,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('Ctrl-C in the middle of an a
     const isLast = url.test('/v1/auth/jwt-nomad/role/nomad-workloads');
     expect(code === 0, stderr).toBe(isLast);
     expect(written.at(-1)).toMatch(url);
-    const { objects } = JSON.parse(workspace.read('.nomad-access.state.json')) as { objects: { state: string }[] };
+    const { objects } = workspace.inventory();
     expect(objects.filter((o) => o.state === 'owned')).toHaveLength(written.length);
     await convergesWithoutDoubles(0);
   });

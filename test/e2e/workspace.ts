@@ -2,6 +2,9 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
+import type { Inventory } from '../../src/contract/state.ts';
+import { keyText } from '../../src/plan/step.ts';
+import { parseInventory, STATE_FILE } from '../../src/state/file.ts';
 
 /** What a run of the command printed, and how it ended. */
 export interface Outcome {
@@ -65,17 +68,21 @@ export class Workspace {
     return readFileSync(join(this.manifests, file), 'utf8');
   }
 
+  /** What the inventory holds. */
+  inventory(): Inventory {
+    return parseInventory(STATE_FILE, this.read(STATE_FILE));
+  }
+
   /** The objects that the inventory holds, as `connection/type/name`, sorted. */
   recorded(): string[] {
-    const state = JSON.parse(this.read('.nomad-access.state.json')) as {
-      objects: { key: { connection: string; type: string; name: string } }[];
-    };
-    return state.objects.map(({ key }) => `${key.connection}/${key.type}/${key.name}`).sort();
+    return this.inventory()
+      .objects.map(({ key }) => keyText(key))
+      .sort();
   }
 
   /** Whether the inventory holds anything. */
   isRecorded(): boolean {
-    return existsSync(join(this.manifests, '.nomad-access.state.json')) && this.recorded().length > 0;
+    return existsSync(join(this.manifests, STATE_FILE)) && this.recorded().length > 0;
   }
 
   start(

@@ -126,9 +126,9 @@ export class Simulation {
     return {
       location: 'memory',
       load: () => Promise.resolve(this.inventory),
-      save: (inventory) =>
+      save: ({ head, objects }) =>
         new Promise((done) => {
-          const text = JSON.stringify(inventory);
+          const text = JSON.stringify({ ...head, objects: objects() });
           this.clock.after(this.random.below(5), () => {
             if (!isAlive() && this.random.chance(0.5)) return;
             this.#inventory = text;

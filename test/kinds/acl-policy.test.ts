@@ -1,16 +1,17 @@
 import { describe, expect, it } from 'vitest';
 import { TargetError } from '../../src/contract/errors.ts';
 import type { Io, NomadApi } from '../../src/contract/target.ts';
-import { aclPolicyObject } from '../../src/kinds/acl-policy/policy.ts';
+import { aclPolicyObject, policyHash } from '../../src/kinds/acl-policy/policy.ts';
+import { entry } from './planning.ts';
 
 /** A Nomad that answers a token of that type as the real one does: with the policies that it may see. */
-function nomadFor(type: string | undefined): { io: Io; asked: string[] } {
+function nomadFor(type: string | undefined, items: readonly unknown[] = []): { io: Io; asked: string[] } {
   const asked: string[] = [];
   const api = {
     address: 'http://nomad:4646',
     list: (path: string) => {
       asked.push(path);
-      return Promise.resolve({ items: [], index: 7 });
+      return Promise.resolve({ items, index: 7 });
     },
     get: (path: string) => {
       asked.push(path);
@@ -20,6 +21,7 @@ function nomadFor(type: string | undefined): { io: Io; asked: string[] } {
   return { io: { nomad: () => api } as unknown as Io, asked };
 }
 
+const NO_JOB = { 'jobAcl.namespace': '', 'jobAcl.jobId': '', 'jobAcl.group': '', 'jobAcl.task': '' };
 const request = { connection: 'default', desired: [], owned: [], cached: () => undefined };
 const { signal } = new AbortController();
 
@@ -28,6 +30,23 @@ describe('the list of policies', () => {
     const { io, asked } = nomadFor('management');
     expect((await aclPolicyObject.read(io, request, signal)).index).toBe(7);
     expect(asked).toEqual(['/v1/acl/policies', '/v1/acl/token/self']);
+  });
+  it('tells by its hash that what we wrote is still there, whatever is declared by now', async () => {
+    const fields = { description: 'd', rules: 'x', ...NO_JOB };
+    const stub = { Name: 'ci', Description: 'd', Hash: policyHash('ci', fields), CreateIndex: 3, ModifyIndex: 5 };
+    const { io, asked } = nomadFor('management', [stub]);
+    const owned = [entry('AclPolicy', { connection: 'default', type: 'acl-policy', name: 'ci' })];
+    const { objects } = await aclPolicyObject.read(
+      io,
+      { ...request, owned, cached: () => ({ fields, index: 5 }) },
+      signal,
+    );
+    expect(objects.get('ci')).toEqual({ fields, id: '3', index: 5, facts: { hash: stub.Hash } });
+    expect(asked).toHaveLength(2);
+
+    const older = { fields: { ...fields, rules: 'y' }, index: 5 };
+    await aclPolicyObject.read(io, { ...request, owned, cached: () => older }, signal).catch(() => undefined);
+    expect(asked).toContain('/v1/acl/policy/ci');
   });
   it.each([['client'], [undefined]])(
     'is refused from a %s token, to which all policies of others would look deleted',

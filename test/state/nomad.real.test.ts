@@ -10,7 +10,7 @@ import type { NomadClient } from '../../src/targets/nomad/client.ts';
 import { Counter, startProxy, type Hook } from '../e2e/proxy.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { digestsOf, entry, httpVariables, hurried, inventoryOf, keysOf } from './variables.ts';
+import { digestsOf, entry, httpVariables, hurried, inventoryOf, keysOf, changeOf } from './variables.ts';
 
 const TTL = 23;
 
@@ -41,12 +41,12 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
     }));
     const state = stateAt('nomad-access/large', 'a');
     const saving = performance.now();
-    await state.save(inventoryOf(objects), new Set());
+    await state.save(changeOf(inventoryOf(objects), new Set()));
     const loading = performance.now();
     const loaded = await stateAt('nomad-access/large', 'b').load();
     const changing = performance.now();
     const changed = objects.map((o, i) => (i === 0 ? { ...o, id: 'changed' } : o));
-    await state.save(inventoryOf(changed), keysOf(changed.slice(0, 1)));
+    await state.save(changeOf(inventoryOf(changed), keysOf(changed.slice(0, 1))));
     const done = performance.now();
     console.log(
       `10,000 objects on a real Nomad, ms: save ${(loading - saving).toFixed(0)}, load ${(changing - loading).toFixed(0)}, save of one change ${(done - changing).toFixed(0)}`,
@@ -68,7 +68,7 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
       for (let at = 1, isCut = true; isCut; at++) {
         const path = `nomad-access/${phase}-${String(at)}`;
         const state = nomadState({ api: cut.api, path, namespace: 'default', holder: 'a', clock: hurried });
-        await state.save(inventoryOf(before), new Set());
+        await state.save(changeOf(inventoryOf(before), new Set()));
         let requests = 0;
         isCut = false;
         hook = (boundary) => {
@@ -76,7 +76,7 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
           isCut = true;
           return 'cut';
         };
-        await state.save(inventoryOf(after), keysOf([...before, ...after]));
+        await state.save(changeOf(inventoryOf(after), keysOf([...before, ...after])));
         hook = () => 'pass';
         expect(digestsOf((await stateAt(path, 'b').load())?.objects)).toEqual(digestsOf(after));
       }

@@ -18,6 +18,7 @@ import {
   keysOf,
   StillNomad,
   type Fault,
+  changeOf,
 } from './variables.ts';
 
 const PATH = 'nomad-access/default';
@@ -42,7 +43,7 @@ describe('the inventory in Nomad Variables', () => {
     const { api } = new StillNomad();
     expect(await stateOf(api).load()).toBeUndefined();
     const inventory = inventoryOf([entry('a'), entry('b')], { connections: [connection('default', 'http://n:4646')] });
-    await stateOf(api).save(inventory, none);
+    await stateOf(api).save(changeOf(inventory, none));
     const loaded = await stateOf(api).load();
     expect(loaded).toMatchObject({ version: 1, owner: 'default', connections: inventory.connections });
     expect(digestsOf(loaded?.objects)).toEqual(digestsOf(inventory.objects));
@@ -50,23 +51,23 @@ describe('the inventory in Nomad Variables', () => {
 
   it('keeps an empty inventory apart from none', async () => {
     const { api } = new StillNomad();
-    await stateOf(api).save(inventoryOf([]), none);
+    await stateOf(api).save(changeOf(inventoryOf([]), none));
     expect(await stateOf(api).load()).toEqual(inventoryOf([]));
   });
 
   it('does not mix with a neighbour whose path begins alike', async () => {
     const { api } = new StillNomad();
-    await stateOf(api).save(inventoryOf([entry('a')]), none);
+    await stateOf(api).save(changeOf(inventoryOf([entry('a')]), none));
     const neighbour = nomadState({ api, path: `${PATH}2`, namespace: 'default', holder: 'b', clock: hurried });
     expect(await neighbour.load()).toBeUndefined();
-    await neighbour.save(inventoryOf([entry('b')]), none);
+    await neighbour.save(changeOf(inventoryOf([entry('b')]), none));
     expect((await stateOf(api).load())?.objects.map((o) => o.key.name)).toEqual(['a']);
   });
 
   it('writes one variable for one object that changed, and the head only when it changed', async () => {
     const { api } = new StillNomad();
     const objects = many();
-    await stateOf(api).save(inventoryOf(objects), none);
+    await stateOf(api).save(changeOf(inventoryOf(objects), none));
     const written: string[] = [];
     const state = stateOf({
       ...bound(api),
@@ -77,12 +78,12 @@ describe('the inventory in Nomad Variables', () => {
     });
     await state.load();
     const changed = objects.map((o, i) => (i === 3 ? { ...o, id: 'new' } : o));
-    await state.save(inventoryOf(changed), keysOf(changed.slice(3, 4)));
+    await state.save(changeOf(inventoryOf(changed), keysOf(changed.slice(3, 4))));
     expect(written).toEqual([expect.stringMatching(/^nomad-access\/default\/objects\/[01]+$/)]);
     expect(digestsOf((await stateOf(api).load())?.objects)).toEqual(digestsOf(changed));
-    await state.save(inventoryOf(changed), none);
+    await state.save(changeOf(inventoryOf(changed), none));
     expect(written).toHaveLength(1);
-    await state.save(inventoryOf(changed, { connections: [connection('default', 'http://n:4646')] }), none);
+    await state.save(changeOf(inventoryOf(changed, { connections: [connection('default', 'http://n:4646')] }), none));
     expect(written.slice(1)).toEqual([`${PATH}/head`]);
   });
 
@@ -92,7 +93,7 @@ describe('the inventory in Nomad Variables', () => {
       ...entry(`bench-${String(i)} [na:0123456789abcdef.1]`, 32),
       id: crypto.randomUUID(),
     }));
-    await stateOf(api).save(inventoryOf(objects), none);
+    await stateOf(api).save(changeOf(inventoryOf(objects), none));
     const paths = await api.list('default', `${PATH}/`);
     const variables = await Promise.all(paths.map((path) => api.read({ namespace: 'default', path })));
     const sizes = variables.map((v) =>
@@ -110,7 +111,7 @@ describe('the inventory in Nomad Variables', () => {
   it('spreads objects whose names differ by little evenly over the shards', async () => {
     const { api } = new StillNomad();
     const objects = Array.from({ length: 4000 }, (_, i) => entry(`policy-${String(i).padStart(4, '0')}`, 60));
-    await stateOf(api).save(inventoryOf(objects), none);
+    await stateOf(api).save(changeOf(inventoryOf(objects), none));
     const depths = (await api.list('default', `${PATH}/objects/`)).map((p) => (p.split('/').at(-1) ?? '').length);
     expect(Math.max(...depths) - Math.min(...depths)).toBeLessThanOrEqual(1);
   });
@@ -118,9 +119,9 @@ describe('the inventory in Nomad Variables', () => {
   it('names an object that is too large for a variable, and keeps the others', async () => {
     const { api } = new StillNomad();
     const state = stateOf(api);
-    await state.save(inventoryOf([entry('small')]), none);
+    await state.save(changeOf(inventoryOf([entry('small')]), none));
     const large = [entry('small'), entry('large', 60_000)];
-    await expect(state.save(inventoryOf(large), keysOf(large))).rejects.toThrow('default/acl-token/large');
+    await expect(state.save(changeOf(inventoryOf(large), keysOf(large)))).rejects.toThrow('default/acl-token/large');
     expect((await stateOf(api).load())?.objects.map((o) => o.key.name)).toEqual(['small']);
   });
 
@@ -140,7 +141,7 @@ describe('the inventory in Nomad Variables', () => {
 
   it('does not take a lost head for an inventory that never was', async () => {
     const { api } = new StillNomad();
-    await stateOf(api).save(inventoryOf([entry('a')]), none);
+    await stateOf(api).save(changeOf(inventoryOf([entry('a')]), none));
     const head = { namespace: 'default', path: `${PATH}/head` };
     await api.remove(head, (await api.read(head))?.modifyIndex ?? 0);
     await expect(stateOf(api).load()).rejects.toThrow('is missing although there are objects');
@@ -150,13 +151,13 @@ describe('the inventory in Nomad Variables', () => {
     const { api } = new StillNomad();
     const writer = stateOf(api);
     const few = many().slice(0, 4);
-    await writer.save(inventoryOf(few), none);
+    await writer.save(changeOf(inventoryOf(few), none));
     const objects = [...few, ...many().slice(4)];
     let split: Promise<void> | undefined;
     const reader = stateOf({
       ...bound(api),
       read: async (place) => {
-        await (split ??= writer.save(inventoryOf(objects), keysOf(objects)));
+        await (split ??= writer.save(changeOf(inventoryOf(objects), keysOf(objects))));
         return api.read(place);
       },
     });
@@ -172,14 +173,14 @@ describe('two operators with one inventory in Nomad', () => {
     const { api } = new StillNomad();
     const objects = [entry('a')];
     const [one, two] = [stateOf(api, 'host a, process 1'), stateOf(api, 'host b, process 2')];
-    await one.save(inventoryOf(objects), none);
+    await one.save(changeOf(inventoryOf(objects), none));
     await two.load();
-    await one.save(theirs(objects), keysOf(objects));
+    await one.save(changeOf(theirs(objects), keysOf(objects)));
     const late = inventoryOf([entry('a')], { connections: [connection('y', 'http://y:1')] });
-    await expect(two.save(late, keysOf(objects))).rejects.toThrow(
+    await expect(two.save(changeOf(late, keysOf(objects)))).rejects.toThrow(
       /was changed by host a, process 1 .*two operators use one inventory/,
     );
-    await expect(two.save(late, none)).rejects.toThrow(UsageError);
+    await expect(two.save(changeOf(late, none))).rejects.toThrow(UsageError);
     const { connections, objects: kept } = (await stateOf(api).load()) ?? inventoryOf([]);
     expect(kept).toEqual(theirs(objects).objects);
     expect(connections).not.toContainEqual(expect.objectContaining({ address: 'http://y:1', name: 'x' }));
@@ -189,18 +190,22 @@ describe('two operators with one inventory in Nomad', () => {
     const { api } = new StillNomad();
     const [one, two] = [stateOf(api), stateOf(api)];
     await Promise.all([one.load(), two.load()]);
-    await one.save(inventoryOf([entry('a')]), none);
-    await expect(two.save(inventoryOf([entry('b')]), none)).rejects.toThrow('two operators use one inventory');
+    await one.save(changeOf(inventoryOf([entry('a')]), none));
+    await expect(two.save(changeOf(inventoryOf([entry('b')]), none))).rejects.toThrow(
+      'two operators use one inventory',
+    );
   });
 
   it('what was removed by hand is not made again', async () => {
     const { api } = new StillNomad();
     const state = stateOf(api);
     const objects = [entry('a')];
-    await state.save(inventoryOf(objects), none);
+    await state.save(changeOf(inventoryOf(objects), none));
     const place = { namespace: 'default', path: `${PATH}/objects` };
     await api.remove(place, (await api.read(place))?.modifyIndex ?? 0);
-    await expect(state.save(inventoryOf(objects), keysOf(objects))).rejects.toThrow('was removed by somebody else');
+    await expect(state.save(changeOf(inventoryOf(objects), keysOf(objects)))).rejects.toThrow(
+      'was removed by somebody else',
+    );
   });
 });
 
@@ -217,14 +222,14 @@ describe('a save that is disturbed', () => {
 
   async function prepared(): Promise<{ nomad: StillNomad; requests: number }> {
     const nomad = new StillNomad();
-    await stateOf(nomad.api).save(before, none);
+    await stateOf(nomad.api).save(changeOf(before, none));
     const undisturbed = new StillNomad();
-    await stateOf(undisturbed.api).save(before, none);
+    await stateOf(undisturbed.api).save(changeOf(before, none));
     const counting = new Faulty(() => undefined, undisturbed.api);
     const state = stateOf(counting.api);
     await state.load();
     const loaded = counting.requests;
-    await state.save(after, changed);
+    await state.save(changeOf(after, changed));
     return { nomad, requests: counting.requests - loaded };
   }
 
@@ -257,10 +262,10 @@ describe('a save that is disturbed', () => {
         const state = stateOf(dying.api);
         await state.load();
         left = at;
-        await state.save(after, changed).catch(() => undefined);
+        await state.save(changeOf(after, changed)).catch(() => undefined);
         const next = stateOf(nomad.api);
         expectOldOrNew(await next.load());
-        await next.save(after, changed);
+        await next.save(changeOf(after, changed));
         expect(digestsOf((await stateOf(nomad.api).load())?.objects)).toEqual(digestsOf(after.objects));
         expect((await stateOf(nomad.api).load())?.connections).toEqual(after.connections);
       }
@@ -275,7 +280,7 @@ describe('a save that is disturbed', () => {
     for (let at = 1, cut = true; cut; at++) {
       const path = `nomad-access/run-${String(at)}`;
       const state = nomadState({ api, path, namespace: 'default', holder: 'a', clock: hurried });
-      await state.save(before, none);
+      await state.save(changeOf(before, none));
       let requests = 0;
       cut = false;
       sandbox.onRequest = ({ phase }) => {
@@ -283,7 +288,7 @@ describe('a save that is disturbed', () => {
         cut = true;
         return 'drop';
       };
-      await state.save(after, changed);
+      await state.save(changeOf(after, changed));
       sandbox.onRequest = undefined;
       const found = await nomadState({ api, path, namespace: 'default', holder: 'b' }).load();
       expect(digestsOf(found?.objects)).toEqual(digestsOf(after.objects));
@@ -295,7 +300,7 @@ describe('a save that is disturbed', () => {
     const { nomad } = await prepared();
     const state = stateOf(nomad.api);
     await state.load();
-    await state.save(after, changed);
+    await state.save(changeOf(after, changed));
     expect(await nomad.paths()).not.toContain(`${PATH}/objects`);
   });
 
@@ -306,9 +311,9 @@ describe('a save that is disturbed', () => {
     const state = stateOf(api);
     await state.load();
     down = true;
-    await expect(state.save(after, changed)).rejects.toThrow('request lost');
+    await expect(state.save(changeOf(after, changed))).rejects.toThrow('request lost');
     down = false;
-    await state.save(after, none);
+    await state.save(changeOf(after, none));
     expect(digestsOf((await stateOf(nomad.api).load())?.objects)).toEqual(digestsOf(after.objects));
   });
 
@@ -358,7 +363,7 @@ describe('a save that is disturbed', () => {
             possible.set(key, (possible.get(key) ?? new Set([undefined])).add(now && digestOf(now)));
           }
           [faults, counted] = [given, 0];
-          const saved = await state.save(inventoryOf([...objects.values()]), changedSince).then(
+          const saved = await state.save(changeOf(inventoryOf([...objects.values()]), changedSince)).then(
             () => true,
             (error: unknown) => {
               if (error instanceof UsageError) throw error;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { TargetError } from '../../src/contract/errors.ts';
-import type { Inventory } from '../../src/contract/state.ts';
+import type { Inventory, InventoryChange } from '../../src/contract/state.ts';
 import type { VariablesApi } from '../../src/contract/variables.ts';
 import { keyText, type Owned } from '../../src/plan/step.ts';
 import { NomadSandbox } from '../../src/sandbox/index.ts';
@@ -115,6 +115,12 @@ export function entry(name: string, bytes = 20): Owned {
 
 export function inventoryOf(objects: readonly Owned[], over: Partial<Inventory> = {}): Inventory {
   return { version: 1, owner: 'default', connections: [], objects, ...over };
+}
+
+/** A save of this inventory, of which just these objects are not saved yet. */
+export function changeOf({ objects, ...head }: Inventory, keys: ReadonlySet<string>): InventoryChange {
+  const byKey = new Map(objects.map((o) => [keyText(o.key), o]));
+  return { head, changed: new Map([...keys].map((key) => [key, byKey.get(key)])), objects: () => objects };
 }
 
 export function keysOf(objects: readonly Owned[]): Set<string> {

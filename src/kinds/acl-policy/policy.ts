@@ -92,9 +92,14 @@ function wantedFields(request: ReadRequest): Map<string, Fields | undefined> {
 /** The live policy, if its hash tells all of it: it equals the declared one, or the one that was read before. */
 function known(stub: PolicyStub, declared: Fields | undefined, request: ReadRequest): Live | undefined {
   const cached = request.cached(stub.Name);
-  if (cached?.facts?.['hash'] === stub.Hash) return { ...cached, ...versionOf(stub) };
+  if (cached !== undefined && hashIn(stub.Name, cached) === stub.Hash) return { ...cached, ...versionOf(stub) };
   if (declared === undefined || policyHash(stub.Name, declared) !== stub.Hash) return undefined;
   return { fields: declared, ...versionOf(stub) };
+}
+
+/** What we wrote ourselves came back without a hash. */
+function hashIn(name: string, { facts, fields }: Live): string {
+  return stringIn(facts, 'hash') || policyHash(name, fields);
 }
 
 async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
