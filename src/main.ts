@@ -1,8 +1,15 @@
 import { setMaxListeners } from 'node:events';
+import { setFlagsFromString } from 'node:v8';
 import { explain } from './cli/failure.ts';
 import { Interrupted } from './cli/interrupted.ts';
 import { program } from './cli/program.ts';
 import { processTerminal } from './cli/terminal.ts';
+
+/**
+ * Most of what this program does is done a few thousand times, once: to compile it with everything inlined that it calls costs
+ * more than that ever saves. Measured by `make bench`.
+ */
+setFlagsFromString('--max-inlined-bytecode-size-cumulative=250');
 
 /** The first signal lets running writes finish; a second one ends at once: the next apply finds what was begun. */
 function stopOnSignals(): AbortSignal {

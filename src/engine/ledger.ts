@@ -19,7 +19,7 @@ const SHARE_OF_TIME = 20;
  */
 export class Ledger {
   readonly #objects = new Map<string, Owned>();
-  readonly #byResource = new Map<string, readonly Owned[]>();
+  readonly #byResource = new Map<string, Owned[]>();
   readonly #connections = new Map<string, RecordedConnection>();
   /** How many objects are owned through each connection. */
   readonly #used = new Map<string, number>();
@@ -135,12 +135,18 @@ export class Ledger {
   #set(entry: Owned): void {
     const key = keyText(entry.key);
     const before = this.#objects.get(key);
-    if (before === undefined) this.#use(entry.key, 1);
-    else this.#leave(before);
     this.#objects.set(key, entry);
     this.#changed.add(key);
+    if (before === undefined) this.#use(entry.key, 1);
     const owner = resourceText(entry.resource);
-    this.#byResource.set(owner, [...this.ownedBy(owner), entry]);
+    const entries = this.#byResource.get(owner);
+    const at = before === undefined ? -1 : (entries?.indexOf(before) ?? -1);
+    if (entries !== undefined && at >= 0) {
+      entries[at] = entry;
+      return;
+    }
+    if (before !== undefined) this.#leave(before);
+    this.#byResource.set(owner, [...(entries ?? []), entry]);
   }
 
   #leave(entry: Owned): void {

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pRetry from 'p-retry';
 import { buildConnector, Client, errors, Pool } from 'undici';
 import { messageOf, TargetError } from '../contract/errors.ts';
+import { exchange, type Reply } from './exchange.ts';
 import { AdaptiveLimit } from './limit.ts';
 import { connectOptions, type TlsOptions } from './tls.ts';
 
@@ -51,11 +52,7 @@ export interface LinesRequest {
   readonly signal: AbortSignal;
 }
 
-export interface HttpResponse {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  readonly text: string;
-}
+export type HttpResponse = Reply;
 
 /** The way to one server. */
 export interface Transport {
@@ -181,25 +178,14 @@ export class Http implements Transport {
     const started = performance.now();
     let status = 0;
     try {
-      const response = await this.#exchange(request);
+      this.#gate();
+      const response = await exchange(this.#pool, request);
       status = response.status;
       if (response.status === 429 || response.status >= 500) throw new Refused(response);
       return response;
     } finally {
       this.#onReply(request.method, status, (performance.now() - started) / 1000);
     }
-  }
-
-  async #exchange(request: HttpRequest): Promise<HttpResponse> {
-    this.#gate();
-    const reply = await this.#pool.request({
-      method: request.method,
-      path: request.path,
-      headers: request.headers,
-      ...(request.body !== undefined && { body: request.body }),
-      ...(request.signal && { signal: request.signal }),
-    });
-    return { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
   }
 
   #unanswered(request: HttpRequest, error: unknown): TargetError {

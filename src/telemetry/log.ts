@@ -96,7 +96,9 @@ function standardError(): LogStream {
 }
 
 function fit(fields: LogFields): Record<string, unknown> {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, fitValue(value)]));
+  const fitting: Record<string, unknown> = {};
+  for (const name in fields) fitting[name] = fitValue(fields[name] ?? '');
+  return fitting;
 }
 
 function fitValue(value: LogFields[string]): unknown {
