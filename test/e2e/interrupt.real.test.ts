@@ -6,7 +6,8 @@ import { LiveNomad, LiveVault } from './live.ts';
 import { Counter, startProxy, type Boundary, type Hook, type Proxy } from './proxy.ts';
 import { manifest, Workspace, type Outcome } from './workspace.ts';
 
-const TOKENS = 60;
+/** More than there are connections. */
+const TOKENS = 200;
 
 describe.skipIf(!requireServers('nomad', 'vault'))('Ctrl-C in the middle of an apply', () => {
   let nomad: NomadServer;

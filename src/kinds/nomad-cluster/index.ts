@@ -25,7 +25,7 @@ const spec = z.strictObject({
     .int()
     .min(1)
     .max(90)
-    .default(32)
+    .default(64)
     .describe('Connections at most; Nomad refuses more than 100 from one client.'),
   resyncInterval: duration
     .default('5m')
