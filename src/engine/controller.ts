@@ -31,6 +31,8 @@ export interface ControllerOptions {
    * @returns those that could not be read.
    */
   readonly look: (ids: readonly string[], seen?: (id: string) => void) => Promise<ReadonlySet<string>>;
+  /** Told of what is about to be written. @returns what is called when that is done. */
+  readonly writing: (steps: readonly PlannedStep[]) => () => void;
 }
 
 /** Delays before a resource is tried again; milliseconds. */
@@ -237,6 +239,7 @@ export class Controller {
       this.#settled(id, results, (clock.monotonic() - began) / 1000);
     });
     const drifts = this.#drifts(steps);
+    const written = this.#options.writing(steps);
     await execute(steps, {
       world,
       drain: this.#drain.signal,
@@ -252,7 +255,7 @@ export class Controller {
         if (outcome.status === 'done') this.#wake(step);
         running.settle(step, outcome);
       },
-    });
+    }).finally(written);
   }
 
   /** Whoever waited for an object goes on now that it stands. */

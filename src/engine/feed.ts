@@ -24,6 +24,10 @@ export interface FeedOptions {
 }
 
 const RETRY_MS = { least: 250, most: 15_000 };
+/** How long a list waits for a stream that is being opened. */
+const OPENING_MS = 1_000;
+/** How long the stream is let go at most while much is written: so long a change by others may wait then. */
+const HOLD_MS = 5_000;
 /** How long blocking queries stand in for a stream that is not to be had before it is tried again. */
 const WITHOUT_STREAM_MS = 60_000;
 
@@ -42,7 +46,13 @@ export class NomadFeed {
   readonly #listed = new Map<string, number>();
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
+  /** Resolves when the stream stands, or is not to be had soon. */
+  #opening: Promise<void> | undefined;
   #isSynced: boolean | undefined;
+  #stream: AbortController | undefined;
+  /** Who wants the stream let go. */
+  readonly #holds = new Set<symbol>();
+  #resume: () => void = () => undefined;
   #signal = new AbortController().signal;
 
   constructor(options: FeedOptions) {
@@ -57,8 +67,10 @@ export class NomadFeed {
     const resync = this.#resync(signal);
     let failures = 0;
     while (!signal.aborted) {
+      if (this.#holds.size > 0) await this.#released(signal);
       const began = this.#options.clock.monotonic();
       const error = await this.#follow(signal);
+      if (error === HELD) continue;
       failures = this.#options.clock.monotonic() - began > WITHOUT_STREAM_MS ? 0 : failures + 1;
       if (error !== undefined) await this.#refreshUnlessEnded();
       await this.#pause(failures, signal);
@@ -70,15 +82,42 @@ export class NomadFeed {
 
   /** Lists anew. What is asked for while a list is being read is answered by the next one, shared by all who ask. */
   refresh(): Promise<void> {
-    if (this.#running === undefined) {
-      this.#running = this.#list().finally(() => (this.#running = undefined));
-      return this.#running;
-    }
-    this.#next ??= this.#running.then(() => {
-      this.#next = undefined;
-      return this.refresh();
-    });
+    this.#next ??= this.#refresh();
     return this.#next;
+  }
+
+  /** A list from before the stream stands would have to be read again once it does. */
+  async #refresh(): Promise<void> {
+    await this.#running?.catch(() => undefined);
+    await this.#opening;
+    this.#next = undefined;
+    this.#running = this.#list();
+    await this.#running;
+  }
+
+  /**
+   * Lets the stream go while much is written: nearly all that it tells then is our own doing, and that costs the server and
+   * us more than the list which makes up for it.
+   * @returns what ends it.
+   */
+  hold(): () => void {
+    const hold = Symbol('hold');
+    const end = (): void => {
+      cancel();
+      if (this.#holds.delete(hold) && this.#holds.size === 0) this.#resume();
+    };
+    const cancel = this.#options.clock.after(HOLD_MS, end);
+    this.#holds.add(hold);
+    this.#stream?.abort();
+    return end;
+  }
+
+  async #released(signal: AbortSignal): Promise<void> {
+    await new Promise<void>((done) => {
+      this.#resume = done;
+      signal.addEventListener('abort', this.#resume, { once: true });
+    });
+    signal.removeEventListener('abort', this.#resume);
   }
 
   async #list(): Promise<void> {
@@ -116,22 +155,28 @@ export class NomadFeed {
     }
   }
 
-  /** Follows the stream to its end. @returns why it ended, where it never began. */
+  /** Follows the stream to its end. @returns why it ended, where it never began or was let go. */
   async #follow(signal: AbortSignal): Promise<string | undefined> {
     const ended = new AbortController();
+    this.#stream = ended;
+    const opened = new AbortController();
+    this.#opening = this.#options.clock.sleep(OPENING_MS, opened.signal).catch(() => undefined);
     let isStanding = false;
     try {
       const events = this.#options.api.events([...this.#types.keys()], AbortSignal.any([signal, ended.signal]));
       for await (const line of events) {
+        opened.abort();
         if (!isStanding) await this.refresh();
         isStanding = true;
         for (const event of line) this.#apply(event);
       }
+      if (ended.signal.aborted) return HELD;
       return isStanding ? undefined : 'it ended before it began';
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
       return isStanding ? undefined : messageOf(error);
     } finally {
+      opened.abort();
       ended.abort();
     }
   }
@@ -185,6 +230,8 @@ export class NomadFeed {
     await clock.sleep(most * (0.5 + random() / 2), signal).catch(() => undefined);
   }
 }
+
+const HELD = 'held';
 
 function isWatched(type: ObjectType): type is Watched {
   return type.watch !== undefined;

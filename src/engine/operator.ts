@@ -8,6 +8,7 @@ import type { Desire } from '../contract/source.ts';
 import type { Clock } from './clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
+import type { PlannedStep } from '../plan/step.ts';
 import { Sweep } from './sweep.ts';
 import { connectionBehind, typeOf, type Connection, type World } from './world.ts';
 
@@ -18,6 +19,8 @@ export interface OperatorOptions {
   /** Between 0 and 1. */
   readonly random: () => number;
   readonly allowMassDelete: boolean;
+  /** Writes through one NomadCluster in one pass from which on its event stream is let go meanwhile. Default 250. */
+  readonly burst?: number;
   /**
    * Opens the connections that are declared now and in use, and closes the others. One that is as it was is the same
    * object as before; one that can't be opened says why it is refused. Connections are not among `resources`.
@@ -34,6 +37,7 @@ const LOCAL = { rereadMs: 15_000, requestBudget: 50 };
 /** Keys that Nomad signs with are read this often, since nothing tells of their rotation. */
 const UNTOLD_ON_NOMAD_MS = 15_000;
 const AT_ONCE = 16;
+const BURST = 250;
 const AFTER_MISTAKE_MS = 5_000;
 
 /** A type on a connection. */
@@ -70,6 +74,7 @@ export class Operator {
       random,
       allowMassDelete,
       look: (ids, seen) => this.#look(ids, seen),
+      writing: (steps) => this.#hold(steps),
     });
   }
 
@@ -208,6 +213,21 @@ export class Operator {
       reads.map(([id, swept]) => (swept.length === 0 ? lookAt(id, swept) : limit(() => lookAt(id, swept)))),
     );
     return missed;
+  }
+
+  /** Lets go the event streams of clusters through which much is written. @returns what ends it. */
+  #hold(steps: readonly PlannedStep[]): () => void {
+    const { burst = BURST } = this.#options;
+    const writes = new Map<string, number>();
+    for (const { key, step } of steps) {
+      if (step.action === 'noop' || step.action === 'refuse') continue;
+      const follower = this.#keyOf(key);
+      writes.set(follower, (writes.get(follower) ?? 0) + 1);
+    }
+    const holds = [...writes].flatMap(([key, n]) => (n < burst ? [] : (this.#followers.get(key)?.feed?.hold() ?? [])));
+    return () => {
+      for (const end of holds) end();
+    };
   }
 
   #isListed(shelves: readonly Shelf[]): boolean {

@@ -40,6 +40,8 @@ export type Declaration = Readonly<Record<string, unknown>>;
 /** Servers, files and an inventory that outlive the operator's processes, in virtual time. */
 export class Simulation {
   readonly random: Random;
+  /** In half of the schedules every write is reason enough to let the event stream go. */
+  readonly burst: number;
   readonly clock = new VirtualClock();
   readonly nomad: NomadSandbox;
   readonly vault: VaultSandbox;
@@ -56,6 +58,7 @@ export class Simulation {
 
   constructor(seed: number) {
     this.random = new Random(seed);
+    this.burst = seed % 2 === 0 ? 1 : 250;
     seedIdentifiers(seed);
     setMaxListeners(0, this.#over.signal);
     this.nomad = new NomadSandbox(() => this.clock.now());
@@ -230,6 +233,7 @@ class Process {
       observer: observerOf(simulation, isAlive),
       random: simulation.random.next,
       allowMassDelete: true,
+      burst: simulation.burst,
       connect: (d) => Promise.resolve({ connections: CONNECTIONS, resources: d.resources }),
       scopeOf: () => () => true,
     });
