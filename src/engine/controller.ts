@@ -200,22 +200,26 @@ export class Controller {
     }
   }
 
-  #begin(ids: readonly string[]): void {
+  #begin(due: ReadonlyMap<string, number>): void {
+    const ids = [...due.keys()];
     if (ids.length === 0) return;
-    const pass = this.#pass(ids)
+    const began = this.#options.clock.monotonic();
+    for (const [id, since] of due) this.#options.observer.started(kindIn(id), (began - since) / 1000);
+    const pass = this.#pass(ids, began)
       .catch((error: unknown) => {
-        this.#failed(ids, error);
+        this.#failed(ids, began, error);
       })
       .finally(() => this.#passes.delete(pass));
     this.#passes.add(pass);
   }
 
   /** A pass that could not even be made: the inventory could not be saved, or a mistake of ours. */
-  #failed(ids: readonly string[], error: unknown): void {
+  #failed(ids: readonly string[], began: number, error: unknown): void {
     this.#notSaved(error);
+    const seconds = (this.#options.clock.monotonic() - began) / 1000;
     this.#options.observer.warned(`a pass over ${String(ids.length)} resources failed: ${messageOf(error)}`);
     for (const id of ids) {
-      this.#options.observer.finished(kindIn(id), 0, 'error');
+      this.#options.observer.finished(kindIn(id), seconds, 'error');
       this.#queue.done(id);
       this.#retry(id, AGAIN_MS.dependency);
     }
@@ -228,10 +232,8 @@ export class Controller {
     this.#ended.abort();
   }
 
-  async #pass(ids: readonly string[]): Promise<void> {
+  async #pass(ids: readonly string[], began: number): Promise<void> {
     const { world, clock, observer } = this.#options;
-    const began = clock.monotonic();
-    for (const id of ids) observer.started(kindIn(id), 0);
     const planned = ids.filter((id) => !this.#held.has(id) && !this.#unseen.has(id));
     const steps = this.#guarded(composeFor(world, new Set(planned), (key) => this.#stateOf(key)));
     this.#note(planned, steps);

@@ -10,8 +10,8 @@ import type { Clock } from './clock.ts';
 export class Queue {
   readonly #clock: Clock;
   readonly #onDue: () => void;
-  /** Due and not running, in order. */
-  readonly #due = new Set<string>();
+  /** Due and not running, in order: since when, monotonic. */
+  #due = new Map<string, number>();
   /** Not due yet: monotonic deadline. */
   readonly #waiting = new Map<string, number>();
   readonly #order = new Deadlines();
@@ -37,14 +37,14 @@ export class Queue {
     return isNew;
   }
 
-  /** Takes every key that is due. Each must be given back with `done`. */
-  take(): string[] {
-    if (!this.#isOpen) return [];
+  /** Takes every key that is due, each with the monotonic moment since when. Each must be given back with `done`. */
+  take(): ReadonlyMap<string, number> {
+    if (!this.#isOpen) return new Map();
     this.#ripen();
-    const keys = [...this.#due];
-    this.#due.clear();
-    for (const key of keys) this.#running.add(key);
-    return keys;
+    const due = this.#due;
+    this.#due = new Map();
+    for (const key of due.keys()) this.#running.add(key);
+    return due;
   }
 
   done(key: string): void {
@@ -70,7 +70,7 @@ export class Queue {
     if (this.#due.has(key)) return;
     if (at <= this.#clock.monotonic()) {
       this.#waiting.delete(key);
-      this.#due.add(key);
+      this.#due.set(key, at);
       this.#tell();
     } else if (at < (this.#waiting.get(key) ?? Infinity)) {
       this.#waiting.set(key, at);
@@ -86,7 +86,7 @@ export class Queue {
       // An entry that an earlier deadline has overtaken is dead.
       if (this.#waiting.get(next.key) !== next.at) continue;
       this.#waiting.delete(next.key);
-      this.#due.add(next.key);
+      this.#due.set(next.key, next.at);
     }
     this.#setAlarm();
   }

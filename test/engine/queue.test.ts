@@ -9,7 +9,7 @@ function make(): { queue: Queue; clock: VirtualClock; taken: () => string[][] } 
   const queue: Queue = new Queue(
     clock.ofProcess(() => true),
     () => {
-      batches.push(queue.take());
+      batches.push([...queue.take().keys()]);
     },
   );
   return { queue, clock, taken: () => batches };
@@ -20,10 +20,26 @@ describe('the queue', () => {
     const { queue, clock, taken } = make();
     queue.add('a');
     await clock.runUntil(1000);
-    expect([taken(), queue.take()]).toEqual([[], []]);
+    expect([taken(), queue.take().size]).toEqual([[], 0]);
     queue.open();
     await clock.runUntil(1001);
     expect(taken()).toEqual([['a']]);
+  });
+
+  it('tells since when each key has been due, also where it could not be handed out', async () => {
+    const clock = new VirtualClock();
+    const queue = new Queue(
+      clock.ofProcess(() => true),
+      () => undefined,
+    );
+    queue.add('now');
+    queue.add('later', 100);
+    await clock.runUntil(250);
+    queue.open();
+    expect([...queue.take()]).toEqual([
+      ['now', 0],
+      ['later', 100],
+    ]);
   });
 
   it('hands out together what became due together, in that order', async () => {
@@ -81,7 +97,7 @@ describe('the queue', () => {
         const queue: Queue = new Queue(
           clock.ofProcess(() => true),
           () => {
-            for (const key of queue.take()) at.set(key, at.get(key) ?? clock.monotonic());
+            for (const key of queue.take().keys()) at.set(key, at.get(key) ?? clock.monotonic());
           },
         );
         queue.open();
