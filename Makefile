@@ -1,5 +1,5 @@
 # Every target installs what it needs; `make demo` and `make test` are the two to begin with.
-.PHONY: help install build generate check test servers demo bench clean
+.PHONY: help install build generate check test servers demo bench steady clean
 
 help: ## what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,10 @@ demo: build ## the whole life of a resource, on the sandbox
 bench: build ## figures beside their raw ceilings, on a real Nomad
 	@test/servers/build.sh nomad >&2
 	npx tsx test/bench/bench.ts
+
+steady: build ## what it costs when nothing changes: ten minutes over 10,000 resources, on real servers
+	@test/servers/build.sh nomad vault >&2
+	npx tsx test/bench/steady.ts
 
 clean:
 	rm -rf dist node_modules .test-results

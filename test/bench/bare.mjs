@@ -1,10 +1,11 @@
-// The ceiling: a bare keep-alive client that sends just the necessary requests, 32 at once. BENCH_COUNT policies and as many
+// The ceiling: a bare keep-alive client that sends just the necessary requests, 64 at once. BENCH_COUNT policies and as many
 // tokens are created, updated or deleted, as the argument says. A token's update needs a read: Nomad clears what is omitted.
 import { Pool } from 'undici';
 
 const [what = 'create'] = process.argv.slice(2);
+const AT_ONCE = 64;
 const count = Number(process.env.BENCH_COUNT);
-const pool = new Pool(process.env.NOMAD_ADDR, { connections: 32, pipelining: 1 });
+const pool = new Pool(process.env.NOMAD_ADDR, { connections: AT_ONCE, pipelining: 1 });
 const headers = { 'x-nomad-token': process.env.NOMAD_TOKEN };
 
 async function send(method, path, body) {
@@ -19,7 +20,7 @@ async function all(items, work) {
   const worker = async () => {
     while (next < items.length) await work(items[next++]);
   };
-  await Promise.all(Array.from({ length: 32 }, worker));
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 const policy = (name, capability) => ({

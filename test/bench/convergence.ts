@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { declare, RULES } from './declaring.ts';
 import { startOperator, type RunningOperator } from '../e2e/running.ts';
@@ -57,33 +57,42 @@ export async function benchRun(folder: string, env: Env, count: number, rounds: 
     ] as const)
       bare.push(rate(traced([BARE, what], env), 2 * count));
     const manifests = declare(folder, count);
-    const operator = await startOperator(['-f', manifests, '--allow-mass-delete'], env, TRACED);
-    await operator.until('nomad_access_resources{kind="AclToken",ready="True"}', count);
-    const created = await section(operator, env);
+    const logFile = join(folder, 'operator.log');
+    const operator = await startOperator(['-f', manifests, '--allow-mass-delete'], env, { node: TRACED, logFile });
+    const done = async (action: string): Promise<Trace> => {
+      await untilLogged(logFile, `"action":"${action}"`, 2 * count);
+      return section(operator, env);
+    };
+    const created = await done('create');
     figures.create.ours.push(rate(created, 2 * count));
     figures.beforeFirstWrite.push(created.firstWrite);
     declare(folder, count, RULES.replace('read', 'write'), ['more']);
-    await operator.until('nomad_access_changes_total{kind="AclPolicy",action="update",result="done"}', count);
-    await operator.until('nomad_access_changes_total{kind="AclToken",action="update",result="done"}', count);
-    figures.update.ours.push(rate(await section(operator, env), 2 * count));
+    figures.update.ours.push(rate(await done('update'), 2 * count));
     rmSync(manifests, { recursive: true });
     declare(folder, 0);
-    await untilDeleted(operator, 2 * count);
-    figures.destroy.ours.push(rate(await section(operator, env), 2 * count));
+    figures.destroy.ours.push(rate(await done('delete'), 2 * count));
     await operator.stop();
     rmSync(manifests, { recursive: true });
   }
   return figures;
 }
 
-/** The series of a kind go with its last resource, so that the log has to tell. */
-async function untilDeleted(operator: RunningOperator, count: number): Promise<void> {
+/** Until a file has so many lines with that text, looked at only as far as it has grown. @throws Error after two minutes. */
+async function untilLogged(file: string, text: string, count: number): Promise<void> {
   const deadline = performance.now() + 120_000;
-  const deleted = (): number => operator.log().split('"action":"delete"').length - 1;
-  while (deleted() < count) {
-    if (performance.now() > deadline) throw new Error(`${String(deleted())} of ${String(count)} deleted`);
-    await sleep(50);
+  const log = openSync(file, 'r');
+  const chunk = Buffer.alloc(1 << 20);
+  let rest = '';
+  let found = 0;
+  while (found < count) {
+    const read = readSync(log, chunk);
+    const lines = (rest + chunk.toString('latin1', 0, read)).split('\n');
+    rest = lines.pop() ?? '';
+    found += lines.filter((line) => line.includes(text)).length;
+    if (performance.now() > deadline) throw new Error(`${text}: ${String(found)} of ${String(count)}`);
+    if (read < chunk.length) await sleep(100);
   }
+  closeSync(log);
 }
 
 /** What was traced since the last one. */

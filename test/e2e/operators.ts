@@ -20,8 +20,7 @@ export function useOperators(): Operators {
       const operator = await startOperator(
         ['--source', 'directory', '-f', 'manifests', ...args],
         workspace.environment(),
-        [],
-        workspace.folder,
+        { cwd: workspace.folder },
       );
       started.push(operator);
       return operator;

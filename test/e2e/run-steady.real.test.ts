@@ -5,7 +5,7 @@ import { startVault, type VaultServer } from '../servers/vault.ts';
 import { startGateway, type Gateway } from './gateway.ts';
 import { readySeries, useOperators } from './operators.ts';
 import type { RunningOperator } from './running.ts';
-import { manifest, Workspace } from './workspace.ts';
+import { integration, manifest, Workspace } from './workspace.ts';
 
 const RULES = `rules: 'namespace "default" { policy = "read" }'`;
 const INTEGRATIONS = 5;
@@ -105,10 +105,3 @@ describe.skipIf(!requireServers('nomad', 'vault'))('when nothing changes', () =>
     expect(few.operator.log()).not.toContain('request budget');
   }, 85_000);
 });
-
-/** One with a mount, a policy and a role of its own. */
-function integration(path: string): string {
-  const policies = `policies: [{ name: ${path}, rules: 'path "x" { capabilities = ["read"] }' }]`;
-  const roles = `roles: [{ name: nomad-workloads, boundAudiences: vault.io, tokenPolicies: ${path} }]`;
-  return manifest('VaultJwtIntegration', path, `path: ${path}\n${policies}\n${roles}`);
-}

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync, readdirSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { openSync, readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onExit } from '../servers/process.ts';
 
@@ -40,20 +40,28 @@ export interface RunningOperator {
   readonly ended: Promise<number | null>;
 }
 
-/** @param env whole environment. @param options of node, before the program. @param cwd where it runs. */
+export interface StartOptions {
+  /** Options of node, before the program. */
+  readonly node?: readonly string[];
+  /** Where it runs. */
+  readonly cwd?: string;
+  /** File that it logs to: whoever measures it must not be kept busy by reading along. */
+  readonly logFile?: string;
+}
+
+/** @param env whole environment. */
 export async function startOperator(
   args: readonly string[],
   env: Readonly<Record<string, string | undefined>>,
-  options: readonly string[] = [],
-  cwd?: string,
+  { node = [], cwd, logFile }: StartOptions = {},
 ): Promise<RunningOperator> {
-  const child = spawn(process.execPath, [...options, EXECUTABLE, 'run', '--listen', '127.0.0.1:0', ...args], {
+  const child = spawn(process.execPath, [...node, EXECUTABLE, 'run', '--listen', '127.0.0.1:0', ...args], {
     env,
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', 'pipe', logFile === undefined ? 'pipe' : openSync(logFile, 'w')],
     ...(cwd !== undefined && { cwd }),
   });
   const forget = onExit(() => child.kill('SIGKILL'));
-  let log = '';
+  let heard = '';
   let output = '';
   let isOver = false;
   const ended = once(child, 'close').then(() => {
@@ -61,15 +69,16 @@ export async function startOperator(
     forget();
     return child.exitCode;
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => (log += text));
-  child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => (heard += text));
+  child.stdout?.setEncoding('utf8').on('data', (text: string) => (output += text));
+  const logged = (): string => (logFile === undefined ? heard : readFileSync(logFile, 'utf8'));
   const alive = (): void => {
-    if (isOver) throw new Error(`the operator ended:\n${log.slice(-3000)}`);
+    if (isOver) throw new Error(`the operator ended:\n${logged().slice(-3000)}`);
   };
   let url: string | undefined;
   while (url === undefined) {
     alive();
-    url = /(http:\/\/[^ "]+)\/metrics/.exec(log)?.[1];
+    url = /(http:\/\/[^ "]+)\/metrics/.exec(logged())?.[1];
     if (url === undefined) await sleep(5);
   }
   const base = url;
@@ -85,8 +94,8 @@ export async function startOperator(
   return {
     pid: child.pid ?? 0,
     url: base,
-    log: () => log,
-    lines: () => linesIn(log),
+    log: logged,
+    lines: () => linesIn(logged()),
     output: () => output,
     get,
     metric,
@@ -95,7 +104,7 @@ export async function startOperator(
       for (let now = await metric(series); now !== value; now = await metric(series)) {
         alive();
         if (performance.now() > deadline)
-          throw new Error(`${series} is ${String(now)}, not ${String(value)}:\n${log.slice(-3000)}`);
+          throw new Error(`${series} is ${String(now)}, not ${String(value)}:\n${logged().slice(-3000)}`);
         await sleep(200);
       }
     },
@@ -123,14 +132,4 @@ export function cpuSeconds(pid: number): number {
       .split(') ')[1]
       ?.split(' ') ?? [];
   return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
-/** Resident memory of a process; bytes. */
-export function residentBytes(pid: number): number {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${String(pid)}/status`, 'utf8'))?.[1]) * 1024;
-}
-
-/** Open file descriptors. */
-export function openFiles(pid: number): number {
-  return readdirSync(join('/proc', String(pid), 'fd')).length;
 }

@@ -156,3 +156,10 @@ export function manifest(kind: string, name: string, spec = '', metadata = ''): 
   const body = spec.trim() === '' ? 'spec: {}' : `spec:\n${indent(spec.replace(/^\n+|\s+$/g, ''))}`;
   return `apiVersion: nomad-access.io/v1alpha1\nkind: ${kind}\nmetadata:\n  name: ${name}\n${metadata === '' ? '' : `${indent(metadata)}\n`}${body}\n`;
 }
+
+/** A manifest of a VaultJwtIntegration with a mount, a policy and a role of its own. */
+export function integration(path: string): string {
+  const policies = `policies: [{ name: ${path}, rules: 'path "x" { capabilities = ["read"] }' }]`;
+  const roles = `roles: [{ name: nomad-workloads, boundAudiences: vault.io, tokenPolicies: ${path} }]`;
+  return manifest('VaultJwtIntegration', path, `path: ${path}\n${policies}\n${roles}`);
+}

@@ -64,7 +64,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
       VAULT_ADDR: vault.address,
       VAULT_TOKEN: vault.token,
     });
-    const operator = await startOperator(args.slice(1), env, [], folder);
+    const operator = await startOperator(args.slice(1), env, { cwd: folder });
     await operator.until('nomad_access_resources{kind="AclToken",ready="True"}', 1);
     await operator.until('nomad_access_resources{kind="VaultJwtIntegration",ready="True"}', 1);
     expect(operator.log()).toContain('created AclPolicy default/readonly');
@@ -82,7 +82,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     const makefile = readFileSync(join(ROOT, 'Makefile'), 'utf8');
     const named = [...readme.matchAll(/make ([a-z]+)/g)].map((m) => m[1] ?? '');
     for (const target of named) expect(makefile).toMatch(new RegExp(`^${target}:`, 'm'));
-    expect(new Set(named)).toEqual(new Set(['demo', 'test', 'build', 'bench']));
+    expect(new Set(named)).toEqual(new Set(['demo', 'test', 'build', 'bench', 'steady']));
     expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user', 'follow']);
   });
 
@@ -109,5 +109,15 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     expect(stdout).toMatch(/^ {2}ratio +\d/m);
     expect(stdout).toMatch(/requests of such a plan +4 \(4 to 4\)/);
     expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
+  });
+
+  it('make steady prints what it costs when nothing changes, and nothing is written', () => {
+    const env = cleanEnvironment({ BENCH_COUNT: '200', BENCH_SECONDS: '20' });
+    const { status, stdout, stderr } = spawnSync('make', ['steady'], { cwd: ROOT, encoding: 'utf8', env });
+    expect(status, stdout + stderr).toBe(0);
+    expect(stdout.match(/^writes +0$/gm)).toHaveLength(2);
+    // Within its interval Vault is swept once at least.
+    expect(stdout).toMatch(/^requests to Vault, a second +(?!0\.0)/m);
+    expect(stdout).toMatch(/^bytes for each resource more +\d+$/m);
   });
 });
