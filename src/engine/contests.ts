@@ -1,4 +1,4 @@
-import type { Clock } from './clock.ts';
+import type { Clock } from '../contract/clock.ts';
 
 const WINDOW_MS = 60_000;
 const MOST = 5;

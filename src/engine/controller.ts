@@ -5,7 +5,7 @@ import type { Desire } from '../contract/source.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
 import { keyText, kindIn, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../contract/clock.ts';
 import { composeFor } from './compose.ts';
 import { Contests } from './contests.ts';
 import { execute } from './execute.ts';

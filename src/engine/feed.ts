@@ -2,7 +2,7 @@ import { messageOf, TargetError } from '../contract/errors.ts';
 import { typesOf, type ObjectType, type WatchedType } from '../contract/kind.ts';
 import type { NomadApi, NomadEvent } from '../contract/target.ts';
 import type { Live } from '../plan/step.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../contract/clock.ts';
 import { readWhole, wantedOf } from './observe.ts';
 import { indexLookup, objectLookup } from './tracker.ts';
 import type { World } from './world.ts';

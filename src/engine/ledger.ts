@@ -1,5 +1,5 @@
 import type { Inventory, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
-import { systemClock, type Clock } from './clock.ts';
+import { systemClock, type Clock } from '../contract/clock.ts';
 import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 

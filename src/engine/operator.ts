@@ -5,7 +5,7 @@ import { typesOf } from '../contract/kind.ts';
 import type { Observer } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../contract/clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
 import type { PlannedStep } from '../plan/step.ts';

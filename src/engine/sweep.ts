@@ -1,6 +1,6 @@
 import { TargetError } from '../contract/errors.ts';
 import type { Io } from '../contract/target.ts';
-import type { Clock } from './clock.ts';
+import type { Clock } from '../contract/clock.ts';
 import { readPart, wantedBy, type Wanted } from './observe.ts';
 import type { Connection, World } from './world.ts';
 

@@ -11,7 +11,7 @@ import {
   type VariablesApi,
 } from '../contract/variables.ts';
 import { keyText, type Owned } from '../plan/step.ts';
-import { systemClock, type Clock } from './clock.ts';
+import { systemClock, type Waiting } from '../contract/clock.ts';
 import { entrySchema, firstIssue, headSchema } from './inventory.ts';
 import { DEPTH, hashOf, ShardTree } from './shard-tree.ts';
 import { decode, encode, notOurs } from './variable-content.ts';
@@ -27,7 +27,7 @@ export interface NomadStateOptions {
   readonly lockTtlSeconds?: number;
   /** Who we are, for messages: host and process. */
   readonly holder: string;
-  readonly clock?: Clock;
+  readonly clock?: Waiting;
 }
 
 const DEFAULT_LOCK_TTL = 25;

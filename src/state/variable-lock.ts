@@ -8,7 +8,7 @@ import {
   type VariablePlace,
   type VariablesApi,
 } from '../contract/variables.ts';
-import type { Clock } from './clock.ts';
+import type { Waiting } from '../contract/clock.ts';
 import { hashOf } from './shard-tree.ts';
 
 /**
@@ -62,7 +62,7 @@ export interface LockOptions {
   readonly api: VariablesApi;
   readonly place: VariablePlace;
   readonly holder: string;
-  readonly clock: Clock;
+  readonly clock: Waiting;
   readonly times: LockTimes;
   /** Of the inventory, for messages. */
   readonly location: string;
@@ -253,7 +253,7 @@ class HeldLock implements StateLock {
 }
 
 /** A request that hangs is given up in time to try another. @throws TargetError `transient` then. */
-async function withDeadline<T>(clock: Clock, ms: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
+async function withDeadline<T>(clock: Waiting, ms: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const over = new AbortController();
   const answered = new AbortController();
   const late = clock.sleep(ms, answered.signal).then(() => {

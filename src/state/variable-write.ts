@@ -1,6 +1,6 @@
 import { TargetError, UsageError } from '../contract/errors.ts';
 import type { Variable, VariablePlace, VariablesApi, WriteOutcome } from '../contract/variables.ts';
-import type { Clock } from './clock.ts';
+import type { Waiting } from '../contract/clock.ts';
 import { CONTENT, WRITER } from './variable-content.ts';
 
 /** Tries of one write; between two of them a pause that doubles, milliseconds. */
@@ -9,7 +9,7 @@ const PAUSE_MS = 200;
 
 export interface WriterOptions {
   readonly api: VariablesApi;
-  readonly clock: Clock;
+  readonly clock: Waiting;
   /** Unique to this process, readable for people: it is named in the message of a conflict. */
   readonly writer: string;
 }

@@ -4,7 +4,7 @@ import type { Inventory, InventoryChange } from '../../src/contract/state.ts';
 import type { VariablesApi } from '../../src/contract/variables.ts';
 import { keyText, type Owned } from '../../src/plan/step.ts';
 import { NomadSandbox } from '../../src/sandbox/index.ts';
-import type { Clock } from '../../src/state/clock.ts';
+import type { Waiting } from '../../src/contract/clock.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { NomadVariables } from '../../src/targets/nomad/variables.ts';
 import { owned } from '../plan/objects.ts';
@@ -65,7 +65,7 @@ export function httpVariables(server: { address: string; token: string }): { api
 }
 
 /** Pauses take no time. */
-export const hurried: Clock = { monotonic: () => performance.now(), sleep: () => Promise.resolve() };
+export const hurried: Waiting = { monotonic: () => performance.now(), sleep: () => Promise.resolve() };
 
 /** What happens to one request: it is lost, its reply is lost, or it arrives after everything else. */
 export type Fault = 'request lost' | 'reply lost' | 'delayed';
@@ -142,7 +142,7 @@ function digest(text: string): Buffer {
 }
 
 /** The time of one process, which passes only when the test says so. The process can be stopped, as by SIGSTOP. */
-export class StillClock implements Clock {
+export class StillClock implements Waiting {
   #isStopped = false;
   #waiting: (() => void)[] = [];
   #timers: { readonly at: number; readonly ring: () => void }[] = [];
