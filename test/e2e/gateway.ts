@@ -37,7 +37,8 @@ export async function startGateway(target: string): Promise<Gateway> {
   const passed: Passed[] = [];
   const underWay = new Map<ServerResponse, Passed>();
   let fate: (request: Passed) => Fate = () => 'pass';
-  const agent = new Agent({ keepAlive: true });
+  // Nomad lets one client have a hundred connections, and those that nobody uses count.
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: 8 });
   const sockets = new Set<Socket>();
   const server = createServer((incoming, outgoing) => {
     const come = { method: incoming.method ?? 'GET', path: incoming.url ?? '/' };
