@@ -1,18 +1,28 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { cpus, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNomad } from '../servers/nomad.ts';
 import { benchApply, benchRun, type Rates } from './convergence.ts';
 import { declare } from './declaring.ts';
 import { benchDrift, clear } from './drift.ts';
 
-/** Figures beside their raw ceilings, in one run on one real Nomad. */
+/**
+ * Figures beside their raw ceilings, in one run on one real Nomad. BENCH_COUNT policies and as many tokens, BENCH_ROUNDS rounds;
+ * BENCH_SHARED=1 leaves server and client to share the cores.
+ */
 
 const count = Number(process.env['BENCH_COUNT'] ?? 1000);
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const changes = Math.min(500, count);
 
 const nomad = await startNomad({ client: false });
+const isApart = process.env['BENCH_SHARED'] === undefined && cpus().length > 1;
+if (isApart) {
+  // As on machines of their own: neither takes from the other what it needs. Whatever is started from now on inherits ours.
+  pin(nomad.pid, 0);
+  pin(process.pid, 1);
+}
 const folder = mkdtempSync(join(tmpdir(), 'nomad-access-bench-'));
 const env = {
   PATH: process.env['PATH'],
@@ -24,13 +34,18 @@ const env = {
 };
 try {
   const both = `${String(count)} policies + ${String(count)} tokens`;
-  console.log(`${both} on a real Nomad; median (min to max) of ${String(rounds)} rounds, each beside a bare client's`);
+  const cores = isApart ? 'server and client on a core each' : 'server and client share the cores';
+  console.log(`${both} on a real Nomad, ${cores}; median (min to max) of ${String(rounds)} rounds`);
   printApply();
   await printRun();
   await printDrift();
 } finally {
   rmSync(folder, { recursive: true, force: true });
   await nomad.stop();
+}
+
+function pin(pid: number, core: number): void {
+  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)], { stdio: 'ignore' });
 }
 
 function printApply(): void {

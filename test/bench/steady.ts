@@ -18,7 +18,7 @@ import { declare } from './declaring.ts';
 const count = Number(process.env['BENCH_COUNT'] ?? 10_000);
 const seconds = Number(process.env['BENCH_SECONDS'] ?? 600);
 /** One resource of so many is a VaultJwtIntegration, with a mount, a policy and a role of its own; the others are pairs of policy and token. */
-const INTEGRATION_EVERY = 100;
+const INTEGRATION_EVERY = 500;
 /** Until it has converged, and its connections have settled. */
 const CONVERGED_MS = 120_000;
 
