@@ -27,6 +27,8 @@ export class LastGood {
   readonly #vanishMs: number;
   readonly #environment: readonly EnvironmentResource[];
   #resources: readonly Resource[] = [];
+  /** The last view, if nothing was wrong with it and nothing on its way out: the same contents make the same one again. */
+  #calm: { readonly contents: readonly Contents[]; readonly isComplete: boolean; readonly view: View } | undefined;
   /** Until when what vanished stays, by name. */
   #until: ReadonlyMap<string, number> = new Map();
   /** Whose sinks have nothing wrong: to look at them needs the file system. */
@@ -47,6 +49,16 @@ export class LastGood {
 
   /** @param isComplete whether everything was found. @param now milliseconds of a clock that never goes back. */
   async view(files: readonly Known[], isComplete: boolean, now: number): Promise<View> {
+    const contents = files.map(({ current }) => current);
+    const calm = this.#calm;
+    if (calm !== undefined && calm.isComplete === isComplete && isSame(calm.contents, contents)) return calm.view;
+    const view = await this.#view(files, isComplete, now);
+    const isCalm = view.errors.length === 0 && view.unknown.length === 0 && this.#until.size === 0;
+    this.#calm = isCalm ? { contents, isComplete, view } : undefined;
+    return view;
+  }
+
+  async #view(files: readonly Known[], isComplete: boolean, now: number): Promise<View> {
     const parts = files.map((known): Part => ({ known, contents: isGood(known.current) ? known.current : known.good }));
     const errors = parts.flatMap(({ known }) => known.current.errors);
     for (let isFirst = true; ; isFirst = false) {
@@ -82,6 +94,10 @@ export class LastGood {
   #untilOf(resource: Resource, now: number): number {
     return this.#until.get(nameOf(resource)) ?? now + this.#vanishMs;
   }
+}
+
+function isSame(a: readonly Contents[], b: readonly Contents[]): boolean {
+  return a.length === b.length && a.every((contents, i) => contents === b[i]);
 }
 
 function isGood({ errors, isComplete }: Contents): boolean {
