@@ -4,7 +4,7 @@ import { Interrupted } from '../../src/cli/interrupted.ts';
 import { loadManifests } from '../../src/cli/session.ts';
 import type { HookAnswer, Sandbox } from '../../src/sandbox/index.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
-import { manifest, Workspace } from '../e2e/workspace.ts';
+import { numberedPolicies, Workspace } from '../e2e/workspace.ts';
 
 const COUNT = 400;
 
@@ -15,12 +15,7 @@ describe('Ctrl-C', () => {
 
   beforeEach(() => {
     ({ sandbox, workspace } = setting);
-    workspace.write(
-      'a.yaml',
-      ...Array.from({ length: COUNT }, (_, i) =>
-        manifest('AclPolicy', `p${String(i)}`, `rules: 'namespace "default" { policy = "read" }'`),
-      ),
-    );
+    workspace.write('a.yaml', ...numberedPolicies(COUNT));
   });
 
   /** Sends the signal at the first request of the look, none of which is answered; a second signal would end it at once. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/index.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
-import { manifest, Workspace } from '../e2e/workspace.ts';
+import { numberedPolicies, Workspace } from '../e2e/workspace.ts';
 
 const COUNT = 60;
 
@@ -15,12 +15,7 @@ describe('a reader that closes the pipe', () => {
 
   beforeEach(() => {
     ({ sandbox, workspace } = setting);
-    workspace.write(
-      'a.yaml',
-      ...Array.from({ length: COUNT }, (_, i) =>
-        manifest('AclPolicy', `p${String(i)}`, `rules: 'namespace "default" { policy = "read" }'`),
-      ),
-    );
+    workspace.write('a.yaml', ...numberedPolicies(COUNT));
   });
 
   /** Runs the command with a pipe that nobody reads: closed before the command writes anything to it. */

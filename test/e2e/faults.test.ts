@@ -1,19 +1,10 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { RequestHook, Sandbox } from '../../src/sandbox/index.ts';
+import { Random } from '../faults/random.ts';
 import { useSandbox } from './sandbox-workspace.ts';
-import { manifest, Workspace } from './workspace.ts';
+import { manifest, numberedPolicies, Workspace } from './workspace.ts';
 
 const COUNT = 40;
-const RULES = `rules: 'namespace "default" { policy = "read" }'`;
-
-/** Numbers between 0 and 1, the same for the same seed (a linear congruential generator). */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32;
-    return state / 2 ** 32;
-  };
-}
 
 describe('an apply through faults', () => {
   const setting = useSandbox();
@@ -22,10 +13,7 @@ describe('an apply through faults', () => {
 
   beforeEach(() => {
     ({ sandbox, workspace } = setting);
-    workspace.write(
-      'policies.yaml',
-      ...Array.from({ length: COUNT }, (_, i) => manifest('AclPolicy', `p${String(i)}`, RULES)),
-    );
+    workspace.write('policies.yaml', ...numberedPolicies(COUNT));
     workspace.write(
       'tokens.yaml',
       ...Array.from({ length: COUNT }, (_, i) =>
@@ -51,10 +39,10 @@ describe('an apply through faults', () => {
   it.each([1, 2, 3, 4, 5])(
     'of every kind, one request in twelve, is over in the declared state (seed %i)',
     async (seed) => {
-      const random = seeded(seed);
+      const random = new Random(seed);
       const faults: RequestHook = ({ phase }) => {
-        if (random() > 1 / 24) return undefined;
-        const which = Math.floor(random() * 5);
+        if (!random.chance(1 / 24)) return undefined;
+        const which = random.below(5);
         if (which === 0) return 'drop';
         const status = [429, 500, 502, 503][which - 1] ?? 500;
         // A reply that says "not done" after it was done is a lost reply too.

@@ -157,6 +157,12 @@ export function manifest(kind: string, name: string, spec = '', metadata = ''): 
   return `apiVersion: nomad-access.io/v1alpha1\nkind: ${kind}\nmetadata:\n  name: ${name}\n${metadata === '' ? '' : `${indent(metadata)}\n`}${body}\n`;
 }
 
+/** Manifests of `count` policies, named `p0`, `p1` and so on. */
+export function numberedPolicies(count: number): string[] {
+  const rules = `rules: 'namespace "default" { policy = "read" }'`;
+  return Array.from({ length: count }, (_, i) => manifest('AclPolicy', `p${String(i)}`, rules));
+}
+
 /** A manifest of a VaultJwtIntegration with a mount, a policy and a role of its own. */
 export function integration(path: string): string {
   const policies = `policies: [{ name: ${path}, rules: 'path "x" { capabilities = ["read"] }' }]`;

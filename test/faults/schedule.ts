@@ -1,6 +1,6 @@
 import { deepStrictEqual } from 'node:assert';
 import { normaliseText } from '../../src/plan/diff.ts';
-import { setFaults, Simulation, type Declaration } from './simulation.ts';
+import { Simulation, type Declaration } from './simulation.ts';
 import type { Faults } from './sim-transport.ts';
 
 /** What happens, when: milliseconds of virtual time since the beginning. */
@@ -102,9 +102,9 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
         else row.ModifyIndex = Math.min(row.ModifyIndex, store.index);
       }
     }
-    setFaults(s.faults.nomad, { isDown: true });
+    Object.assign(s.faults.nomad, { isDown: true });
     s.clock.after(1000, () => {
-      setFaults(s.faults.nomad, { isDown: false });
+      Object.assign(s.faults.nomad, { isDown: false });
     });
   },
 };
@@ -119,9 +119,9 @@ function window(target: 'nomad' | 'vault', change: Partial<Faults>): Happening {
     const none: Partial<Faults> = Object.fromEntries(
       Object.keys(before).map((k) => [k, typeof change[k as keyof Faults] === 'number' ? 0 : false]),
     );
-    setFaults(s.faults[target], change);
+    Object.assign(s.faults[target], change);
     s.clock.after(500 + (c % 10_000), () => {
-      setFaults(s.faults[target], none);
+      Object.assign(s.faults[target], none);
     });
   };
 }

@@ -17,7 +17,7 @@ import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
 import { seedIdentifiers } from './identifiers.ts';
 import { Random } from './random.ts';
-import { calm, SimTransport, type Faults } from './sim-transport.ts';
+import { calm, SimTransport } from './sim-transport.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const BOOTSTRAP = '00000000-0000-4000-8000-000000000001';
@@ -174,10 +174,6 @@ export class Simulation {
       },
     });
   }
-}
-
-export function setFaults(faults: Faults, change: Partial<Faults>): void {
-  Object.assign(faults, change);
 }
 
 /** One run of the operator. */
