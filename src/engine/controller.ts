@@ -3,7 +3,7 @@ import type { Observer, StepOutcome } from '../contract/observer.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import { keyText, kindIn, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
+import { isWrite, keyText, kindIn, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 import type { Clock } from '../contract/clock.ts';
 import { composeFor } from './compose.ts';
@@ -270,13 +270,12 @@ export class Controller {
   #drifts(steps: readonly PlannedStep[]): Map<PlannedStep, number> {
     const drifts = new Map<PlannedStep, number>();
     for (const planned of steps) {
-      const { action, reason } = planned.step;
+      const { reason } = planned.step;
       const seen = this.#seen.get(resourceText(planned.step));
       if (
         seen === undefined ||
         this.#edited.has(resourceText(planned.step)) ||
-        action === 'noop' ||
-        action === 'refuse' ||
+        !isWrite(planned) ||
         planned.owned?.state !== 'owned'
       )
         continue;
@@ -299,8 +298,8 @@ export class Controller {
     return steps.map((planned) => {
       const { action, object } = planned.step;
       if (isHeld && takesAway(planned)) return refuse(planned, 'Held', HELD);
-      const isWrite = action === 'update' || action === 'create';
-      return isWrite && this.#contests.isContested(object) ? refuse(planned, 'Contested', CONTESTED) : planned;
+      const canBeContested = action === 'update' || action === 'create';
+      return canBeContested && this.#contests.isContested(object) ? refuse(planned, 'Contested', CONTESTED) : planned;
     });
   }
 

@@ -8,7 +8,7 @@ import type { Desire } from '../contract/source.ts';
 import type { Clock } from '../contract/clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
-import type { PlannedStep } from '../plan/step.ts';
+import { isWrite, type PlannedStep } from '../plan/step.ts';
 import { Sweep } from './sweep.ts';
 import { connectionBehind, typeOf, type Connection, type World } from './world.ts';
 
@@ -219,8 +219,7 @@ export class Operator {
   #hold(steps: readonly PlannedStep[]): () => void {
     const { burst = BURST } = this.#options;
     const writes = new Map<string, number>();
-    for (const { key, step } of steps) {
-      if (step.action === 'noop' || step.action === 'refuse') continue;
+    for (const { key } of steps.filter(isWrite)) {
       const follower = this.#keyOf(key);
       writes.set(follower, (writes.get(follower) ?? 0) + 1);
     }

@@ -1,6 +1,7 @@
 import { diff, fingerprint, type Change } from './diff.ts';
 import {
   isUnreadable,
+  isWrite,
   keyText,
   readable,
   resourceText,
@@ -202,7 +203,7 @@ function block(steps: readonly PlannedStep[], dependencies: (key: ObjectKey) => 
   );
   const stateOf = (key: ObjectKey): DependencyState => states.get(keyText(key)) ?? dependencies(key);
   return inDependencyOrder(steps).map((planned) => {
-    if (!needsOthers(planned)) return planned;
+    if (!isWrite(planned)) return planned;
     const cause = planned.dependsOn.find((key) => stateOf(key) !== 'stands');
     if (cause === undefined) return planned;
     const state = stateOf(cause);
@@ -211,10 +212,6 @@ function block(steps: readonly PlannedStep[], dependencies: (key: ObjectKey) => 
       state === 'refused' ? (['Blocked', 'is refused'] as const) : (['Waiting', 'does not exist yet'] as const);
     return refuse(planned, reason, `it depends on ${keyText(cause)}, which ${why}`);
   });
-}
-
-function needsOthers({ step: { action } }: PlannedStep): boolean {
-  return action !== 'noop' && action !== 'refuse';
 }
 
 /** Nothing of a resource is deleted while something of it is refused: what would take its place is not there. */

@@ -166,6 +166,11 @@ export function kindIn(resource: string): string {
   return resource.slice(0, resource.indexOf(' '));
 }
 
+/** Whether a step changes something on a server or in a sink, if it can be done. */
+export function isWrite({ step: { action } }: Pick<PlannedStep, 'step'>): boolean {
+  return action !== 'noop' && action !== 'refuse';
+}
+
 export function summarise(steps: readonly Step[]): Summary {
   const summary = { create: 0, update: 0, replace: 0, delete: 0, noop: 0, refuse: 0 };
   for (const step of steps) summary[step.action]++;

@@ -2,7 +2,7 @@ import { constants } from 'node:fs';
 import { open, readFile } from 'node:fs/promises';
 import writeFileAtomic from 'write-file-atomic';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import type { Inventory, InventoryChange, StateBackend } from '../contract/state.ts';
+import type { Inventory, InventoryChange, InventoryHead, StateBackend } from '../contract/state.ts';
 import { keyText, type Owned } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 import { lockFile } from './file-lock.ts';
@@ -32,25 +32,26 @@ export function fileState(path: string): StateBackend {
 /** What an inventory file says. A last line that is not whole is a save that did not return. @throws UsageError */
 export function parseInventory(path: string, content: string): Inventory {
   const [first = '', ...lines] = content.split('\n');
+  const json = jsonIn(first);
   // A person may have formatted it.
-  if (lines.length > 0 && !isJson(first)) return wholeIn(path, content);
+  if (json === undefined) return wholeIn(path, parseJson(path, content));
   lines.pop();
-  const { objects, ...head } = wholeIn(path, first);
-  return lines.length === 0 ? { ...head, objects } : changed(path, { ...head, objects }, lines);
+  const whole = wholeIn(path, json);
+  return lines.length === 0 ? whole : changed(path, whole, lines);
 }
 
-function isJson(text: string): boolean {
+/** @returns undefined for what is no JSON. */
+function jsonIn(text: string): unknown {
   try {
-    JSON.parse(text);
-    return true;
+    return JSON.parse(text);
   } catch {
-    return false;
+    return undefined;
   }
 }
 
 function changed(path: string, inventory: Inventory, lines: readonly string[]): Inventory {
   const objects = new Map(inventory.objects.map((object) => [keyText(object.key), object]));
-  let head: Omit<Inventory, 'objects'> = inventory;
+  let head: InventoryHead = inventory;
   for (const [i, line] of lines.entries()) {
     const where = `${path}, line ${String(i + 2)},`;
     const parsed = changeSchema.safeParse(parseJson(where, line));
@@ -62,8 +63,7 @@ function changed(path: string, inventory: Inventory, lines: readonly string[]): 
   return { ...head, objects: [...objects.values()] };
 }
 
-function wholeIn(path: string, text: string): Inventory {
-  const json = parseJson(path, text);
+function wholeIn(path: string, json: unknown): Inventory {
   if (isNewer(json)) throw new UsageError(`${path} was written by a newer version: upgrade nomad-access`);
   const parsed = inventorySchema.safeParse(json);
   if (parsed.success) return parsed.data as Inventory;
@@ -95,11 +95,18 @@ async function load(path: string): Promise<Inventory | undefined> {
   return content === undefined ? undefined : parseInventory(path, content);
 }
 
+/** The file as we left it: bytes of its first line, and of all of it. */
+interface Written {
+  readonly whole: number;
+  readonly all: number;
+  readonly head: string;
+}
+
 /** The file as this process writes it. */
 class InventoryFile {
   readonly #path: string;
-  /** What it holds as we left it; bytes. Undefined where the next save writes it anew. */
-  #written: { readonly whole: number; readonly all: number; readonly head: string } | undefined;
+  /** Undefined where the next save writes it anew. */
+  #written: Written | undefined;
 
   constructor(path: string) {
     this.#path = path;
@@ -107,22 +114,19 @@ class InventoryFile {
 
   async save(change: InventoryChange): Promise<void> {
     const head = canonical(change.head as never);
-    const line = this.#written && lineOf(change, head !== this.#written.head);
-    const anew = line === undefined || this.#isGrown(line) ? wholeOf(change) : undefined;
+    const written = this.#written;
+    const line = written && lineOf(change, head !== written.head);
     try {
-      if (line !== undefined && anew === undefined && (await this.#append(line, head))) return;
-      await this.#rewrite(anew ?? wholeOf(change), head);
+      if (written !== undefined && line !== undefined && !isGrown(written, line)) {
+        if (await this.#append(line, head, written)) return;
+      }
+      await this.#rewrite(wholeOf(change), head);
     } catch (error) {
       this.#written = undefined;
       throw new UsageError(
         `cannot write the inventory ${this.#path}: ${messageOf(error)}; name another place with --state`,
       );
     }
-  }
-
-  #isGrown(line: string): boolean {
-    const { all, whole } = this.#written ?? { all: 0, whole: 0 };
-    return all + line.length > whole * (1 + GROWTH.times) + GROWTH.bytes;
   }
 
   async #rewrite(text: string, head: string): Promise<void> {
@@ -132,13 +136,12 @@ class InventoryFile {
   }
 
   /** @returns false where the file is not as we left it. */
-  async #append(line: string, head: string): Promise<boolean> {
-    const written = this.#written;
+  async #append(line: string, head: string, written: Written): Promise<boolean> {
     const file = await open(this.#path, constants.O_WRONLY | constants.O_APPEND).catch((error: unknown) => {
       if (codeOf(error) === 'ENOENT') return undefined;
       throw error;
     });
-    if (file === undefined || written === undefined) return false;
+    if (file === undefined) return false;
     try {
       if ((await file.stat()).size !== written.all) return false;
       await file.appendFile(line);
@@ -149,6 +152,10 @@ class InventoryFile {
     this.#written = { ...written, all: written.all + Buffer.byteLength(line), head };
     return true;
   }
+}
+
+function isGrown({ all, whole }: Written, line: string): boolean {
+  return all + line.length > whole * (1 + GROWTH.times) + GROWTH.bytes;
 }
 
 function wholeOf({ head, objects }: InventoryChange): string {

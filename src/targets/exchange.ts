@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 
 /** A whole reply. */
-export interface Reply {
+export interface HttpResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly text: string;
@@ -21,7 +21,7 @@ export interface Exchange {
  * hundred bytes costs more than all the rest.
  * @throws what undici throws, or the signal's reason.
  */
-export function exchange(dispatcher: Dispatcher, request: Exchange): Promise<Reply> {
+export function exchange(dispatcher: Dispatcher, request: Exchange): Promise<HttpResponse> {
   const { method, path, headers, body = null, signal } = request;
   return new Promise((done, fail) => {
     if (signal?.aborted) fail(signal.reason as Error);
@@ -31,14 +31,14 @@ export function exchange(dispatcher: Dispatcher, request: Exchange): Promise<Rep
 
 class Collector implements Dispatcher.DispatchHandler {
   readonly #signal: AbortSignal | undefined;
-  readonly #done: (reply: Reply) => void;
+  readonly #done: (reply: HttpResponse) => void;
   readonly #fail: (error: Error) => void;
   readonly #chunks: Buffer[] = [];
   #status = 0;
-  #headers: Reply['headers'] = {};
+  #headers: HttpResponse['headers'] = {};
   #abort: (() => void) | undefined;
 
-  constructor(signal: AbortSignal | undefined, done: (reply: Reply) => void, fail: (error: Error) => void) {
+  constructor(signal: AbortSignal | undefined, done: (reply: HttpResponse) => void, fail: (error: Error) => void) {
     this.#signal = signal;
     this.#done = done;
     this.#fail = fail;
@@ -54,7 +54,7 @@ class Collector implements Dispatcher.DispatchHandler {
     else signal.addEventListener('abort', this.#abort, { once: true });
   }
 
-  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Reply['headers']): void {
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HttpResponse['headers']): void {
     this.#status = status;
     this.#headers = headers;
   }

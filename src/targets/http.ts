@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pRetry from 'p-retry';
 import { buildConnector, Client, errors, Pool } from 'undici';
 import { messageOf, TargetError } from '../contract/errors.ts';
-import { exchange, type Reply } from './exchange.ts';
+import { exchange, type HttpResponse } from './exchange.ts';
 import { AdaptiveLimit } from './limit.ts';
 import { connectOptions, type TlsOptions } from './tls.ts';
 
@@ -52,7 +52,7 @@ export interface LinesRequest {
   readonly signal: AbortSignal;
 }
 
-export type HttpResponse = Reply;
+export type { HttpResponse };
 
 /** The way to one server. */
 export interface Transport {

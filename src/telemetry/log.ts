@@ -96,9 +96,7 @@ function standardError(): LogStream {
 }
 
 function fit(fields: LogFields): Record<string, unknown> {
-  const fitting: Record<string, unknown> = {};
-  for (const name in fields) fitting[name] = fitValue(fields[name] ?? '');
-  return fitting;
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, fitValue(value)]));
 }
 
 function fitValue(value: LogFields[string]): unknown {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { closeSync, openSync, readSync, rmSync, statSync } from 'node:fs';
+import { closeSync, openSync, readSync, rmSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { declare, RULES } from './declaring.ts';
 import { startOperator, type RunningOperator } from '../e2e/running.ts';
-import { rate, readTrace, TRACED, traced, type Env, type Trace } from './tracing.ts';
+import { askFor, rate, TRACED, traced, type Env, type Trace } from './tracing.ts';
 
 const EXECUTABLE = resolve(import.meta.dirname, '../../dist/nomad-access.js');
 const BARE = join(import.meta.dirname, 'bare.mjs');
@@ -97,9 +97,5 @@ async function untilLogged(file: string, text: string, count: number): Promise<v
 
 /** What was traced since the last one. */
 async function section(operator: RunningOperator, env: Env): Promise<Trace> {
-  const file = env['TRACE_FILE'] ?? '';
-  const before = statSync(file, { throwIfNoEntry: false })?.mtimeMs;
-  operator.kill('SIGUSR2');
-  while (statSync(file, { throwIfNoEntry: false })?.mtimeMs === before) await sleep(5);
-  return readTrace(env);
+  return JSON.parse(await askFor(env['TRACE_FILE'] ?? '', operator)) as Trace;
 }

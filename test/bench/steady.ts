@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import { integration } from '../e2e/workspace.ts';
 import { startNomad } from '../servers/nomad.ts';
 import { startVault } from '../servers/vault.ts';
 import { declare } from './declaring.ts';
+import { askFor } from './tracing.ts';
 
 /**
  * What an operator costs when nothing changes: requests counted by proxies before a real Nomad and a real Vault, CPU, and what
@@ -119,10 +120,7 @@ async function usageOf(subject: Subject): Promise<Usage> {
 
 /** Bytes that are left when all garbage is collected. */
 async function heapOf({ operator, heapFile }: Subject): Promise<number> {
-  rmSync(heapFile, { force: true });
-  operator.kill('SIGUSR2');
-  while (!existsSync(heapFile)) await sleep(10);
-  return Number(readFileSync(heapFile, 'utf8'));
+  return Number(await askFor(heapFile, operator));
 }
 
 /** Those to one path together, without the query. */

@@ -1,6 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { RunningOperator } from '../e2e/running.ts';
 
 /** What trace.mjs notes; times in milliseconds since the process began. */
 export interface Trace {
@@ -27,7 +29,15 @@ export function traced(args: readonly string[], env: Env): Trace {
   return readTrace(env);
 }
 
-export function readTrace(env: Env): Trace {
+/** What is noted in a running process is written to that file at SIGUSR2. @returns its content. */
+export async function askFor(file: string, { kill }: Pick<RunningOperator, 'kill'>): Promise<string> {
+  rmSync(file, { force: true });
+  kill('SIGUSR2');
+  while (!existsSync(file)) await sleep(5);
+  return readFileSync(file, 'utf8');
+}
+
+function readTrace(env: Env): Trace {
   return JSON.parse(readFileSync(env['TRACE_FILE'] ?? '', 'utf8')) as Trace;
 }
 

@@ -1,6 +1,6 @@
 import { UsageError } from '../../contract/errors.ts';
 import { execute, type Result } from '../../engine/execute.ts';
-import type { PlannedStep } from '../../plan/step.ts';
+import { isWrite, type PlannedStep } from '../../plan/step.ts';
 import type { Interrupted } from '../interrupted.ts';
 import { look } from '../look.ts';
 import { massDeletion } from '../mass-deletion.ts';
@@ -76,7 +76,7 @@ async function confirmed(
   let steps = await look(session.world, signal);
   for (;;) {
     if (options.output !== 'json') printPlan(terminal, steps, 'text');
-    if (steps.every((s) => s.step.action === 'noop' || s.step.action === 'refuse')) return steps;
+    if (!steps.some(isWrite)) return steps;
     if (!(await mayDelete(steps, session, options, terminal, signal)) || !(await mayBegin(options, terminal, signal))) {
       terminal.out('Nothing was done.');
       return undefined;

@@ -1,9 +1,9 @@
 import { relative, resolve } from 'node:path';
+import { systemClock } from '../../contract/clock.ts';
 import { messageOf, TargetError, UsageError } from '../../contract/errors.ts';
 import type { Observer } from '../../contract/observer.ts';
 import type { Desire } from '../../contract/source.ts';
 import type { StateBackend, StateLock } from '../../contract/state.ts';
-import { systemClock } from '../../contract/clock.ts';
 import { Operator } from '../../engine/operator.ts';
 import { kinds } from '../../kinds/index.ts';
 import { watchDirectory } from '../../sources/directory/watch.ts';
