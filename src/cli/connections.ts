@@ -9,9 +9,9 @@ import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
-import type { HttpOptions } from '../targets/http.ts';
+import type { HttpOptions } from '../http/http.ts';
 import { NomadClient } from '../targets/nomad/client.ts';
-import type { TlsOptions } from '../targets/tls.ts';
+import type { TlsOptions } from '../http/tls.ts';
 import { VaultClient } from '../targets/vault/client.ts';
 
 type ConnectionKind = Connection['kind'];

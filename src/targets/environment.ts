@@ -1,5 +1,5 @@
 import { UsageError } from '../contract/errors.ts';
-import type { TlsOptions } from './tls.ts';
+import type { TlsOptions } from '../http/tls.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 

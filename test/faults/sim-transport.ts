@@ -1,5 +1,5 @@
 import { TargetError } from '../../src/contract/errors.ts';
-import type { HttpRequest, HttpResponse, LinesRequest, Transport } from '../../src/targets/http.ts';
+import type { HttpRequest, HttpResponse, LinesRequest, Transport } from '../../src/http/http.ts';
 import type { Reply, Request } from '../../src/sandbox/http.ts';
 import type { Random } from './random.ts';
 import type { VirtualClock } from './virtual-clock.ts';

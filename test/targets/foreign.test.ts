@@ -3,7 +3,7 @@ import type { TargetError } from '../../src/contract/errors.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { NomadVariables } from '../../src/targets/nomad/variables.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
-import { startScripted, type Answer } from './scripted-server.ts';
+import { startScripted, type Answer } from '../http/scripted-server.ts';
 
 const PAGE = '<html>\n<title>Sign in</title><input value="hunter2"></html>';
 const NO_NOMAD: [string, Answer][] = [

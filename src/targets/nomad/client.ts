@@ -1,7 +1,7 @@
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
 import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
-import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../../http/http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
   readonly token: string | undefined;

@@ -7,7 +7,7 @@ import type {
   WriteOutcome,
 } from '../../contract/variables.ts';
 import { foreignAnswer } from '../foreign.ts';
-import type { HttpResponse } from '../http.ts';
+import type { HttpResponse } from '../../http/http.ts';
 import type { NomadClient } from './client.ts';
 
 /** As Nomad sends it. */

@@ -2,7 +2,7 @@ import nodeVault from 'node-vault';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { VaultApi } from '../../contract/target.ts';
 import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
-import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../http.ts';
+import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../../http/http.ts';
 
 export interface VaultClientOptions extends HttpOptions {
   readonly token: string | undefined;

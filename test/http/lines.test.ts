@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Http, type HttpResponse } from '../../src/targets/http.ts';
+import { Http, type HttpResponse } from '../../src/http/http.ts';
 import { startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
 
 const LONG = 60_000;

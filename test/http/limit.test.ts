@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { AdaptiveLimit } from '../../src/targets/limit.ts';
+import { AdaptiveLimit } from '../../src/http/limit.ts';
 
 const TOO_MUCH = new Error('429');
 const LOST = new Error('ECONNRESET');

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { TargetError } from '../../src/contract/errors.ts';
-import { Http, type HttpOptions, type HttpRequest } from '../../src/targets/http.ts';
+import { Http, type HttpOptions, type HttpRequest } from '../../src/http/http.ts';
 import { startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
 
 const GONE = 'http://127.0.0.1:1';
