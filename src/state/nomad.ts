@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { isDeepStrictEqual } from 'node:util';
 import pLimit from 'p-limit';
 import { UsageError } from '../contract/errors.ts';
-import type { Inventory, InventoryChange, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
+import type { Inventory, InventoryChange, InventoryHead, StateBackend } from '../contract/state.ts';
 import {
   VARIABLE_BYTES,
   VARIABLE_PATH,
@@ -13,6 +12,7 @@ import {
 import { keyText, type Owned } from '../plan/step.ts';
 import { systemClock, type Waiting } from '../contract/clock.ts';
 import { entrySchema, firstIssue, headSchema } from './inventory.ts';
+import { all, REQUESTS, saveInOrder } from './save-order.ts';
 import { DEPTH, hashOf, ShardTree } from './shard-tree.ts';
 import { decode, encode, notOurs } from './variable-content.ts';
 import { lockVariable, lockTimes } from './variable-lock.ts';
@@ -31,8 +31,6 @@ export interface NomadStateOptions {
 }
 
 const DEFAULT_LOCK_TTL = 25;
-/** Requests at once, of a load and of a save. */
-const REQUESTS = 8;
 /** A shard whose content has more characters is split; small, because each write of one of its objects writes all of it. */
 const SPLIT = 16_384;
 /** JSON that is longer is split without trying how far it shrinks; gzip makes about a seventh of entries. */
@@ -160,22 +158,16 @@ class VariableStore {
     if (this.#head.content === undefined) for (const object of whole) tree.set(keyText(object.key), object);
     for (const [key, object] of changed) tree.set(key, object);
     const contents = await fitting(tree);
-    // An object's connection is stored before it, and forgotten after it.
-    const { connections } = head;
-    await this.#saveHead({ ...head, connections: united(this.#head.content?.connections ?? [], connections) });
-    await all(
-      [...contents].map(
-        ([prefix, content]) =>
-          () =>
-            this.#write(tree, prefix, content),
-      ),
+    const writes = [...contents].map(
+      ([prefix, content]) =>
+        () =>
+          this.#write(tree, prefix, content),
     );
-    await this.#saveHead(head);
+    await saveInOrder(this.#head.content, head, (wanted) => this.#saveHead(wanted), writes);
     await all(tree.covered().map((prefix) => () => this.#remove(tree, prefix)));
   }
 
   async #saveHead(head: InventoryHead): Promise<void> {
-    if (isDeepStrictEqual(head, this.#head.content)) return;
     const content = await encode(JSON.stringify(head));
     if (content.length > VARIABLE_BYTES - ROOM)
       throw new UsageError(
@@ -230,24 +222,6 @@ async function contentOf(objects: readonly Owned[], prefix: string): Promise<str
   throw new UsageError(
     `${objects.map((o) => keyText(o.key)).join(', ')}: what the inventory must remember of it is more than a Nomad variable can hold`,
   );
-}
-
-/** The newer declaration of each connection, and those that only the old ones name. */
-function united(
-  before: readonly RecordedConnection[],
-  now: readonly RecordedConnection[],
-): readonly RecordedConnection[] {
-  const isNamed = (c: RecordedConnection): boolean => now.some((n) => n.kind === c.kind && n.name === c.name);
-  const kept = before.filter((c) => !isNamed(c));
-  return kept.length === 0 ? now : [...now, ...kept];
-}
-
-/** All are tried, few at once; the first failure is thrown after the last of them has ended. */
-async function all(works: readonly (() => Promise<void>)[]): Promise<void> {
-  const limit = pLimit(REQUESTS);
-  const results = await Promise.allSettled(works.map((work) => limit(work)));
-  const failed = results.find((result) => result.status === 'rejected');
-  if (failed !== undefined) throw failed.reason as Error;
 }
 
 const OBJECTS = 'objects';

@@ -9,7 +9,7 @@ import {
   type VariablesApi,
 } from '../contract/variables.ts';
 import type { Waiting } from '../contract/clock.ts';
-import { hashOf } from './shard-tree.ts';
+import { HeldLock, ifAnswered, jitter, type Renewable, type RenewalTimes, withDeadline } from './held-lock.ts';
 
 /**
  * Nomad's variable lock as a lease. Facts of Nomad 1.11.3 (nomad/locks.go) that it rests on:
@@ -22,13 +22,9 @@ import { hashOf } from './shard-tree.ts';
  * - A release frees it at once, whatever the delay.
  */
 
-export interface LockTimes {
+export interface LockTimes extends RenewalTimes {
   /** What Nomad is told. */
   readonly ttlMs: number;
-  /** How long after a renewal was sent we trust in it. */
-  readonly validMs: number;
-  /** From one renewal to the next, and how long one may take. */
-  readonly renewMs: number;
   readonly pollMs: number;
   readonly takeoverSeconds: number;
 }
@@ -105,7 +101,7 @@ class Claim {
   async stake(): Promise<HeldLock | undefined> {
     this.#sent ??= this.#options.clock.monotonic();
     const acquired = await acquire(this.#options, this.#id, this.#patient);
-    if (acquired === true) return HeldLock.hold(this.#options, this.#id, this.#sent);
+    if (acquired === true) return HeldLock.hold(this.#options, renewable(this.#options, this.#id), this.#sent);
     // A new ID, so that a request with the old one that arrives late is not taken for the next.
     if (acquired === false) [this.#id, this.#sent] = [randomUUID(), undefined];
     return undefined;
@@ -125,16 +121,6 @@ async function acquire(options: LockOptions, id: string, patient: boolean): Prom
 async function look(options: LockOptions, patient: boolean): Promise<Variable | undefined> {
   const { api, place, times, clock } = options;
   return ifAnswered(patient, () => withDeadline(clock, times.renewMs, (signal) => api.read(place, undefined, signal)));
-}
-
-/** @returns undefined where a server in trouble is to be waited for. */
-async function ifAnswered<T>(patient: boolean, ask: () => Promise<T>): Promise<T | undefined> {
-  try {
-    return await ask();
-  } catch (error) {
-    if (patient && error instanceof TargetError && error.class === 'transient') return undefined;
-    throw error;
-  }
 }
 
 /**
@@ -168,11 +154,6 @@ async function changed(
   }
 }
 
-/** 0 to 1, the same for the same holder and attempt, so that a simulation can be replayed. */
-function jitter(holder: string, attempt: number): number {
-  return parseInt(hashOf(`${holder} ${String(attempt)}`).slice(0, 16), 2) / 65_536;
-}
-
 function lockedBy({ location, times }: LockOptions, current: Variable | undefined): UsageError {
   const { holder = 'somebody else', since = 'a moment ago' } = current?.items ?? {};
   return new UsageError(
@@ -180,90 +161,14 @@ function lockedBy({ location, times }: LockOptions, current: Variable | undefine
   );
 }
 
-class HeldLock implements StateLock {
-  readonly #options: LockOptions;
-  readonly #id: string;
-  readonly #lost = new AbortController();
-  readonly #released = new AbortController();
-  #validUntil: number;
-
-  private constructor(options: LockOptions, id: string, sent: number) {
-    this.#options = options;
-    this.#id = id;
-    this.#validUntil = sent + options.times.validMs;
-  }
-
-  /** @param sent when it may have been acquired. @returns undefined where it is gone by now. */
-  static async hold(options: LockOptions, id: string, sent: number): Promise<HeldLock | undefined> {
-    const lock = new HeldLock(options, id, sent);
-    const isFresh = options.clock.monotonic() < sent + options.times.renewMs;
-    if (!isFresh && !(await lock.#renew())) return undefined;
-    void lock.#keep();
-    return lock;
-  }
-
-  get lost(): AbortSignal {
-    return this.#lost.signal;
-  }
-
-  isValid(): boolean {
-    return (
-      !this.#released.signal.aborted && !this.#lost.signal.aborted && this.#options.clock.monotonic() < this.#validUntil
-    );
-  }
-
-  /** Nobody is kept waiting by a failure: the lock then ends by itself. */
-  async release(): Promise<void> {
-    if (this.#released.signal.aborted) return;
-    this.#released.abort();
-    const { api, place } = this.#options;
-    const release = (): Promise<void> => api.releaseLock(place, this.#id);
-    await release().catch(async (error: unknown) => {
-      if (error instanceof TargetError && error.ambiguous) await release().catch(() => undefined);
-    });
-  }
-
-  async #keep(): Promise<void> {
-    const { clock, times } = this.#options;
-    const { signal } = this.#released;
-    let pauseMs = times.renewMs;
-    for (;;) {
-      await clock.sleep(pauseMs, signal).catch(() => undefined);
-      if (signal.aborted) return;
-      const renewed = await this.#renew();
-      const isOver = clock.monotonic() >= this.#validUntil;
-      if (renewed === false || (renewed === undefined && isOver)) {
-        this.#lost.abort(new Error(`the lock of the inventory ${this.#options.location} is lost`));
-        return;
-      }
-      pauseMs = renewed === true ? times.renewMs : times.renewMs / 4;
-    }
-  }
-
-  /** @returns false where Nomad says that it is ours no more; undefined where it did not say. */
-  async #renew(): Promise<boolean | undefined> {
-    const { api, place, clock, times } = this.#options;
-    const sent = clock.monotonic();
-    const renewed = await withDeadline(clock, times.renewMs, (signal) => api.renewLock(place, this.#id, signal)).catch(
-      () => undefined,
-    );
-    if (renewed === true) this.#validUntil = sent + times.validMs;
-    return renewed;
-  }
-}
-
-/** A request that hangs is given up in time to try another. @throws TargetError `transient` then. */
-async function withDeadline<T>(clock: Waiting, ms: number, ask: (signal: AbortSignal) => Promise<T>): Promise<T> {
-  const over = new AbortController();
-  const answered = new AbortController();
-  const late = clock.sleep(ms, answered.signal).then(() => {
-    over.abort();
-    throw new TargetError('no answer in time', { class: 'transient', ambiguous: true });
-  });
-  late.catch(() => undefined);
-  try {
-    return await Promise.race([ask(over.signal), late]);
-  } finally {
-    answered.abort();
-  }
+function renewable({ api, place }: LockOptions, id: string): Renewable {
+  const release = (): Promise<void> => api.releaseLock(place, id);
+  return {
+    renew: (signal) => api.renewLock(place, id, signal),
+    release: () =>
+      release().catch((error: unknown) => {
+        if (error instanceof TargetError && error.ambiguous) return release();
+        return undefined;
+      }),
+  };
 }
