@@ -1,12 +1,15 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { kinds } from './kinds/index.ts';
-import { crd, referenceIndex, referencePage, yaml } from './schema/index.ts';
+import { crd, crdYaml, referenceIndex, referencePage, yaml } from './schema/index.ts';
 
-/** Writes crds/ and docs/kinds/ from the kinds; with --check it only says which files are stale, and fails. */
+/** Writes crds/, its copies in manifests/ and docs/kinds/ from the kinds; with --check it only says which files are stale, and fails. */
 const ROOT = resolve(import.meta.dirname, '..');
+/** Neither kustomize nor Helm reads what lies outside of its folder. */
+const CRD_COPIES = ['manifests/install/operator/crds.yaml', 'manifests/helm/nomad-access/files/crds.yaml'];
 const wanted = new Map<string, string>([
   ...kinds.map((kind): [string, string] => [`crds/${kind.plural}.yaml`, yaml(crd(kind))]),
+  ...CRD_COPIES.map((path): [string, string] => [path, crdYaml(kinds)]),
   ...kinds.map((kind): [string, string] => [`docs/kinds/${kind.kind}.md`, referencePage(kind)]),
   ['docs/kinds/README.md', referenceIndex(kinds)],
 ]);
@@ -26,7 +29,8 @@ if (process.argv.includes('--check')) {
   for (const path of stale) console.error(`${path} is stale: run \`make generate\``);
   process.exitCode = stale.size > 0 ? 1 : 0;
 } else {
-  await Promise.all(['crds', 'docs/kinds'].map((folder) => mkdir(join(ROOT, folder), { recursive: true })));
+  const folders = new Set([...wanted.keys()].map((path) => dirname(join(ROOT, path))));
+  await Promise.all([...folders].map((folder) => mkdir(folder, { recursive: true })));
   for (const path of surplus) await rm(join(ROOT, path));
   for (const [path, content] of wanted) await writeFile(join(ROOT, path), content);
 }

@@ -7,8 +7,9 @@ import { structuralSchema, type Schema } from './structural.ts';
 const COMMON_COLUMNS: readonly PrinterColumn[] = [
   { name: 'Ready', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].status' },
   { name: 'Reason', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].reason' },
-  { name: 'Last Drift', type: 'date', jsonPath: '.status.lastDrift.time', priority: 1 },
+  { name: 'Last Drift', type: 'date', jsonPath: '.status.lastDrift.time' },
   { name: 'Age', type: 'date', jsonPath: '.metadata.creationTimestamp' },
+  { name: 'Message', type: 'string', jsonPath: '.status.conditions[?(@.type=="Ready")].message', priority: 1 },
 ];
 
 /** The CustomResourceDefinition of a kind. */
@@ -71,15 +72,21 @@ function resourceSchema(kind: AnyKind): Schema {
   };
 }
 
-/** The conventions of `kubectl wait`, kstatus, Flux and Argo CD. */
+const TIME: Schema = { type: 'string', format: 'date-time' };
+
+/**
+ * The conventions of `kubectl wait`, kstatus, Flux and Argo CD. The default is that of Flux: a resource that nobody has
+ * looked at yet has observed an older generation than its own, so it is in progress and not, for want of conditions, fine.
+ */
 const STATUS: Schema = {
   type: 'object',
   description: 'What the operator last saw.',
+  default: { observedGeneration: -1 },
   properties: {
     observedGeneration: {
       type: 'integer',
       format: 'int64',
-      description: 'Generation of the spec that the rest is about.',
+      description: 'Generation of the spec that the rest is about; -1 before the operator has looked at it.',
     },
     conditions: {
       type: 'array',
@@ -91,17 +98,23 @@ const STATUS: Schema = {
         type: 'object',
         required: ['type', 'status', 'lastTransitionTime', 'reason', 'message'],
         properties: {
-          type: { type: 'string', maxLength: 316 },
-          status: { type: 'string', enum: ['True', 'False', 'Unknown'] },
-          observedGeneration: { type: 'integer', format: 'int64', minimum: 0 },
-          lastTransitionTime: { type: 'string', format: 'date-time' },
+          type: { type: 'string', maxLength: 316, description: '`Ready`, `Reconciling` or `Stalled`.' },
+          status: { type: 'string', enum: ['True', 'False', 'Unknown'], description: 'Whether it is so.' },
+          observedGeneration: {
+            type: 'integer',
+            format: 'int64',
+            minimum: 0,
+            description: 'Generation of the spec that it is about.',
+          },
+          lastTransitionTime: { ...TIME, description: 'When the status last changed.' },
           reason: {
             type: 'string',
             maxLength: 1024,
             minLength: 1,
             pattern: '^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$',
+            description: 'Why, in one word for programs.',
           },
-          message: { type: 'string', maxLength: 32768 },
+          message: { type: 'string', maxLength: 32768, description: 'Why, for people. Never a secret.' },
         },
       },
     },
@@ -114,9 +127,20 @@ const STATUS: Schema = {
       type: 'object',
       description: 'The last change by somebody else that was put back.',
       properties: {
-        time: { type: 'string', format: 'date-time' },
-        fields: { type: 'array', maxItems: 256, items: { type: 'string', maxLength: 1024 } },
+        time: { ...TIME, description: 'When it was put back.' },
+        fields: {
+          type: 'array',
+          maxItems: 256,
+          items: { type: 'string', maxLength: 1024 },
+          description: 'Paths in the spec of what had been changed; none where the object had been deleted.',
+        },
+        object: { type: 'string', maxLength: 1024, description: 'The live object: `connection/type/name`.' },
       },
+    },
+    lastReconcileRequest: {
+      type: 'string',
+      maxLength: 1024,
+      description: 'Value of the annotation `nomad-access.io/reconcile-requested-at` that was last acted on.',
     },
   },
 };

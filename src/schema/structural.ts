@@ -36,7 +36,8 @@ function structural(schema: Schema, path: string): Schema {
   if (anyOf !== undefined) return { ...rest, 'x-kubernetes-preserve-unknown-fields': true };
   const result: Schema = { ...rest };
   if (rest.type === 'integer' && (rest.maximum ?? 0) >= Number.MAX_SAFE_INTEGER) delete result.maximum;
-  if (properties !== undefined) result.properties = fields(properties, path);
+  // The server drops an empty one, and every `kubectl apply` would bring it anew.
+  if (properties !== undefined && Object.keys(properties).length > 0) result.properties = fields(properties, path);
   if (items !== undefined) result.items = structural(items, `${path}[]`);
   if (typeof additionalProperties === 'object') {
     result.additionalProperties = structural(additionalProperties, `${path}.*`);

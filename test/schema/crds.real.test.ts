@@ -67,6 +67,56 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
     }
   });
 
+  it.each(kinds.map((kind) => [kind.kind, kind] as const))(
+    '%s: as long as nobody has looked at it, it has observed no generation, and kstatus sees it in progress',
+    async (_name, kind) => {
+      const { code, stdout, stderr } = await kubernetes.kubectl('create', '-f', '-', '-o', 'json', {
+        input: kind.example.replace(/^ {2}name: .*$/m, '  name: new'),
+      });
+      expect(code, stderr).toBe(0);
+      expect((JSON.parse(stdout) as { status: unknown }).status).toEqual({ observedGeneration: -1 });
+    },
+  );
+
+  it('show what the operator tells of a resource in columns that `kubectl get` and `explain` explain', async () => {
+    const time = '2026-01-02T03:04:05Z';
+    const condition = { status: 'True', lastTransitionTime: time, reason: 'Applied', message: 'It is as declared.' };
+    const status = {
+      observedGeneration: 1,
+      conditions: [{ type: 'Ready', observedGeneration: 1, ...condition }],
+      live: { name: 'readonly-on-nomad' },
+      lastDrift: { time, fields: ['spec.rules'], object: 'default/acl-policy/readonly-on-nomad' },
+      lastReconcileRequest: 'now',
+    };
+    const object = { apiVersion: 'nomad-access.io/v1alpha1', kind: 'AclPolicy', metadata: { name: 'told' } };
+    const spec = { rules: '# none' };
+    await kubernetes.kubectl('create', '-f', '-', { input: JSON.stringify({ ...object, spec }) });
+    const patched = await kubernetes.kubectl(
+      'apply',
+      '--server-side',
+      '--field-manager=nomad-access',
+      '--subresource=status',
+      '-o',
+      'json',
+      '-f',
+      '-',
+      { input: JSON.stringify({ ...object, status }) },
+    );
+    expect(patched.code, patched.stderr).toBe(0);
+    expect((JSON.parse(patched.stdout) as { status: unknown }).status).toEqual(status);
+
+    const [head, row] = (await kubernetes.kubectl('get', 'aclpol', 'told')).stdout.trimEnd().split('\n');
+    expect(head?.split(/ {2,}/)).toEqual(['NAME', 'POLICY', 'READY', 'REASON', 'LAST DRIFT', 'AGE']);
+    expect(row).toMatch(/^told +readonly-on-nomad +True +Applied +\d+d +\d+s$/);
+    const wide = await kubernetes.kubectl('get', 'aclpol', 'told', '-o', 'wide');
+    expect(wide.stdout).toContain('It is as declared.');
+    const explained = await kubernetes.kubectl('explain', 'aclpolicy', '--recursive');
+    for (const field of ['rules', 'jobId', 'observedGeneration', 'lastReconcileRequest'])
+      expect(explained.stdout).toMatch(new RegExp(`\\b${field}\\t`));
+    const explainedField = await kubernetes.kubectl('explain', 'aclpolicy.status.lastDrift.fields');
+    expect(explainedField.stdout).toContain('what had been changed');
+  });
+
   const RULES = 'rules: \'namespace "x" { policy = "read" }\'';
   it.each([
     ['AclPolicy', `${RULES}\nname: before`, `${RULES}\nname: after`, 'name is immutable'],

@@ -27,7 +27,7 @@ export const vaultJwtIntegration: Kind<VaultJwtIntegrationSpec> = {
   spec: vaultJwtIntegrationSpec,
   rules: vaultJwtIntegrationRules,
   printerColumns: [
-    { name: 'Path', type: 'string', jsonPath: '.spec.path' },
+    { name: 'Path', type: 'string', jsonPath: '.status.live.path', description: 'Path of the mount on Vault' },
     { name: 'Accessor', type: 'string', jsonPath: '.status.live.accessor', priority: 1 },
     { name: 'Vault', type: 'string', jsonPath: '.spec.vaultRef', priority: 1 },
     { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
