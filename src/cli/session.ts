@@ -139,6 +139,7 @@ export function worldOf(options: {
   return {
     kinds,
     resources: new Map(),
+    deleting: new Map(),
     connections: [],
     view: new LiveView(),
     tracker: new Tracker(),

@@ -15,7 +15,7 @@ import {
 } from '../plan/step.ts';
 import { withVerdicts } from './verdicts.ts';
 import { existenceLookup, objectLookup } from './tracker.ts';
-import { contextOf, kindOf, typeOf, type World } from './world.ts';
+import { connectionBehind, contextOf, kindOf, missingConnection, typeOf, type World } from './world.ts';
 
 /** What a resource that is planned by itself is told of the objects of others that it depends on. */
 export type Dependencies = (key: ObjectKey) => DependencyState;
@@ -41,7 +41,7 @@ export function composeFor(world: World, ids: ReadonlySet<string>, dependencies?
     const kept = new Set(objects.flatMap((d) => [keyText(d.key), ...(d.keeps ?? []).map(keyText)]));
     for (const owned of world.ledger.ownedBy(id)) {
       if (kept.has(keyText(owned.key))) continue;
-      if (isPlanned(world, owned)) undeclared.push(describe(world, owned, resource, looked));
+      if (isPlanned(world, owned)) undeclared.push(describe(world, owned, resource ?? world.deleting.get(id), looked));
     }
     if (dependencies) for (const key of objects.flatMap((d) => d.dependsOn)) looked.add(lookupOf(key));
     world.tracker.record(id, [...looked]);
@@ -51,7 +51,8 @@ export function composeFor(world: World, ids: ReadonlySet<string>, dependencies?
 
 /** Whether a plan says something of an object of ours: its resource is declared, or what is not declared there is pruned. */
 export function isPlanned(world: World, owned: Owned): boolean {
-  return world.resources.has(resourceText(owned.resource)) || world.inScope(owned.source);
+  const id = resourceText(owned.resource);
+  return world.resources.has(id) || world.deleting.has(id) || world.inScope(owned.source);
 }
 
 /** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */
@@ -116,6 +117,8 @@ function policyOf(
 export function liveOf(world: World, owned: Owned): Live | Unreadable | undefined {
   const type = typeOf(world, owned.key.type);
   const { connection } = owned.key;
+  if (type.connection !== 'local' && connectionBehind(world, owned.key) === undefined)
+    return { error: missingConnection(type.connection, connection), reason: 'Unavailable' };
   const failure = world.view.failure(connection, type.name);
   if (failure !== undefined) return failure;
   if (type.find) return type.find(owned, world.view.all(connection, type.name));

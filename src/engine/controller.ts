@@ -1,9 +1,18 @@
 import { setMaxListeners } from 'node:events';
 import type { Observer, StepOutcome } from '../contract/observer.ts';
-import type { Resource } from '../contract/resource.ts';
-import type { Desire } from '../contract/source.ts';
+import type { Reporter, ResourceReport } from '../contract/report.ts';
+import { idOf, type Resource } from '../contract/resource.ts';
+import type { Desire, DesireChange } from '../contract/source.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import { isWrite, keyText, kindIn, resourceText, type ObjectKey, type PlannedStep } from '../plan/step.ts';
+import {
+  isWrite,
+  keyText,
+  kindIn,
+  resourceText,
+  type ObjectKey,
+  type PlannedStep,
+  type Unreadable,
+} from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 import type { Clock } from '../contract/clock.ts';
 import { composeFor } from './compose.ts';
@@ -11,11 +20,12 @@ import { Contests } from './contests.ts';
 import { execute } from './execute.ts';
 import { isTooMuch, takesAway } from './mass-deletion.ts';
 import { Queue } from './queue.ts';
-import { Readiness, verdictOf } from './readiness.ts';
+import { Readiness, verdictOf, type StepResult } from './readiness.ts';
+import { reportOf } from './report.ts';
 import type { DependencyState } from '../plan/plan.ts';
 import { existenceLookup, indexLookup, objectLookup } from './tracker.ts';
 import { filedUnder, type ViewChange } from './view.ts';
-import { byId, type World } from './world.ts';
+import { byId, contextOf, kindOf, type World } from './world.ts';
 
 export interface ControllerOptions {
   readonly world: World;
@@ -33,6 +43,8 @@ export interface ControllerOptions {
   readonly look: (ids: readonly string[], seen?: (id: string) => void) => Promise<ReadonlySet<string>>;
   /** Told of what is about to be written. @returns what is called when that is done. */
   readonly writing: (steps: readonly PlannedStep[]) => () => void;
+  /** Told how each resource came out of each pass. */
+  readonly report?: Reporter | undefined;
 }
 
 /** Delays before a resource is tried again; milliseconds. */
@@ -71,6 +83,9 @@ export class Controller {
   readonly #seen = new Map<string, number>();
   /** Resources that are declared no more, and whose deletion waits for a person. */
   #held = new Set<string>();
+  /** What the world calls `resources` and `deleting`. */
+  #resources = new Map<string, Resource>();
+  #deleting = new Map<string, Resource>();
   #failure: unknown;
 
   constructor(options: ControllerOptions) {
@@ -119,18 +134,56 @@ export class Controller {
   update(desire: Desire): void {
     const { world, observer } = this.#options;
     const before = world.resources;
-    world.resources = byId(desire.resources);
+    this.#resources = byId(desire.resources);
+    this.#deleting = byId(desire.deleting ?? []);
+    world.resources = this.#resources;
+    world.deleting = this.#deleting;
     const changed = [...world.resources]
       .filter(([id, resource]) => !isSame(before.get(id), resource))
       .map(([id]) => id);
     const gone = this.#undeclared();
     for (const id of before.keys()) if (!world.resources.has(id)) this.#readiness.forget(id);
-    observer.desired(world.resources.size, desire.errors, this.#hold(gone));
+    const held = this.#hold(gone.filter((id) => !this.#deleting.has(id)));
+    observer.desired(world.resources.size, desire.errors, held);
+    this.#look(changed, new Set([...gone, ...this.#deleting.keys()]));
+  }
+
+  /** Takes in what became of some resources. */
+  change({ changed, deleting, gone }: DesireChange): void {
+    const { world, observer } = this.#options;
+    const touched = changed.filter((resource) => !isSame(world.resources.get(resourceText(idOf(resource))), resource));
+    const undeclared = [...deleting.map((resource) => resourceText(idOf(resource))), ...gone];
+    const vanished = gone.filter((id) => !this.#deleting.has(id));
+    for (const [id, resource] of byId(touched)) {
+      this.#resources.set(id, resource);
+      this.#deleting.delete(id);
+    }
+    for (const id of undeclared) if (this.#resources.delete(id)) this.#readiness.forget(id);
+    for (const id of gone) this.#deleting.delete(id);
+    for (const [id, resource] of byId(deleting)) this.#deleting.set(id, resource);
+    const isOwned = (id: string): boolean => !this.#resources.has(id) && world.ledger.ownedBy(id).length > 0;
+    const held = this.#hold([...new Set([...this.#held, ...vanished])].filter(isOwned));
+    observer.desired(world.resources.size, [], held);
+    this.#look([...byId(touched).keys()], new Set(undeclared));
+  }
+
+  /** Looks at resources again, and at what they stand for. @param ids those that are neither declared nor owned count for nothing. */
+  reconcile(ids: Iterable<string>): void {
+    const { world } = this.#options;
+    const known = [...ids].filter(
+      (id) => world.resources.has(id) || world.deleting.has(id) || world.ledger.ownedBy(id).length > 0,
+    );
+    for (const id of known) this.#unseen.add(id);
+    this.#background(this.#see(known));
+  }
+
+  #look(changed: readonly string[], undeclared: ReadonlySet<string>): void {
+    const { world } = this.#options;
     for (const id of changed) {
       this.#readiness.set(id, 'Unknown');
       this.#edited.add(id);
     }
-    const touched = [...changed, ...gone];
+    const touched = [...changed, ...undeclared];
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
     for (const id of touched) this.#unseen.add(id);
     composeFor(world, new Set(touched), (key) => this.#stateOf(key));
@@ -143,9 +196,30 @@ export class Controller {
       const missed = await this.#options.look(left, (id) => {
         if (this.#unseen.delete(id)) this.#enqueue(id, 0, this.#troubles.has(id));
       });
+      for (const id of missed) this.#notSeen(id);
       if (missed.size > 0) await this.#sleep(AGAIN_MS.dependency);
-      left = [...missed];
+      left = [...missed].filter((id) => this.#unseen.has(id));
     }
+  }
+
+  /** Nothing can be said of it, nor done for it, but why. */
+  #notSeen(id: string): void {
+    const { world } = this.#options;
+    const failures = world.tracker
+      .shelvesOf(id)
+      .flatMap(({ connection, type }) => world.view.failure(connection, type) ?? []);
+    const cause: Unreadable = failures[0] ?? { reason: 'Unavailable', error: 'its live objects could not be read' };
+    if (this.#isReleased(id)) this.#release(id);
+    else
+      this.#told(id, {
+        ready: 'Unknown',
+        reason: cause.reason,
+        message: cause.error,
+        outlook: 'going',
+        live: undefined,
+        changes: [],
+        isGone: false,
+      });
   }
 
   /** What nobody waits for must not fail unheard. */
@@ -234,13 +308,15 @@ export class Controller {
 
   async #pass(ids: readonly string[], began: number): Promise<void> {
     const { world, clock, observer } = this.#options;
-    const planned = ids.filter((id) => !this.#held.has(id) && !this.#unseen.has(id));
-    const steps = this.#guarded(composeFor(world, new Set(planned), (key) => this.#stateOf(key)));
-    this.#note(planned, steps);
-    const running = new Running(ids, steps, (id, results) => {
-      this.#settled(id, results, (clock.monotonic() - began) / 1000);
-    });
+    const planned = new Set(ids.filter((id) => !this.#held.has(id) && !this.#unseen.has(id)));
+    const steps = this.#guarded(composeFor(world, planned, (key) => this.#stateOf(key)));
+    this.#note([...planned], steps);
     const drifts = this.#drifts(steps);
+    const running = new Running(ids, steps, (id, results) => {
+      const seconds = (clock.monotonic() - began) / 1000;
+      if (planned.has(id)) this.#settled(id, results, (step) => drifts.has(step), seconds);
+      else this.#passedOver(id, seconds);
+    });
     const written = this.#options.writing(steps);
     await execute(steps, {
       world,
@@ -294,10 +370,12 @@ export class Controller {
   /** What is deleted too much at once, and what others keep changing back, is refused for now. */
   #guarded(steps: readonly PlannedStep[]): PlannedStep[] {
     const { world, allowMassDelete } = this.#options;
-    const isHeld = !allowMassDelete && isTooMuch(steps.filter(takesAway).length, world.ledger.size);
+    const isUnasked = (planned: PlannedStep): boolean =>
+      takesAway(planned) && !world.deleting.has(resourceText(planned.step));
+    const isHeld = !allowMassDelete && isTooMuch(steps.filter(isUnasked).length, world.ledger.size);
     return steps.map((planned) => {
       const { action, object } = planned.step;
-      if (isHeld && takesAway(planned)) return refuse(planned, 'Held', HELD);
+      if (isHeld && isUnasked(planned)) return refuse(planned, 'Held', HELD);
       const canBeContested = action === 'update' || action === 'create';
       return canBeContested && this.#contests.isContested(object) ? refuse(planned, 'Contested', CONTESTED) : planned;
     });
@@ -328,8 +406,19 @@ export class Controller {
     return isMade || !this.#declarers.has(text) ? 'stands' : 'missing';
   }
 
+  /** It is not known what its live objects are, or it must wait: nothing was done. */
+  #passedOver(id: string, seconds: number): void {
+    this.#options.observer.finished(kindIn(id), seconds, 'success');
+    this.#queue.done(id);
+  }
+
   /** All steps of a resource are through. */
-  #settled(id: string, results: readonly (readonly [PlannedStep, StepOutcome])[], seconds: number): void {
+  #settled(
+    id: string,
+    results: readonly StepResult[],
+    isDrift: (planned: PlannedStep) => boolean,
+    seconds: number,
+  ): void {
     const { world, observer } = this.#options;
     const isDeclared = world.resources.has(id);
     const verdict = verdictOf(results);
@@ -350,6 +439,67 @@ export class Controller {
     // What was adopted may now be replaced.
     if (results.some(([{ step }, { status }]) => step.reason === 'Adopted' && status === 'unchanged'))
       this.#enqueue(id);
+    if (this.#options.report !== undefined) this.#report(id, results, isDrift);
+  }
+
+  #report(id: string, results: readonly StepResult[], isDrift: (planned: PlannedStep) => boolean): void {
+    const { world } = this.#options;
+    const resource = this.#resources.get(id) ?? this.#deleting.get(id);
+    if (resource === undefined || this.#held.has(id)) return;
+    const verdict = verdictOf(results);
+    const isUndeclared = this.#deleting.has(id);
+    if (isUndeclared && verdict.again !== undefined && this.#isReleased(id)) {
+      this.#release(id);
+      return;
+    }
+    const isGone = isUndeclared && verdict.again === undefined && world.ledger.ownedBy(id).length === 0;
+    const live = isUndeclared ? undefined : this.#liveOf(id, resource, results);
+    const report = reportOf({ resource: idOf(resource), verdict, results, isDrift, live, isGone });
+    // A deletion that the inventory does not know of yet could be done over again, and then to what was orphaned.
+    if (isGone) this.#background(world.ledger.flush().then(() => this.#options.report?.(report)));
+    else this.#options.report?.(report);
+  }
+
+  /** What identifies the live objects, as they stand after what was done. */
+  #liveOf(id: string, resource: Resource, results: readonly StepResult[]): Readonly<Record<string, unknown>> {
+    const { world } = this.#options;
+    const isOld = results.some(([, { status }]) => status === 'done');
+    const steps = isOld ? composeFor(world, new Set([id]), (key) => this.#stateOf(key)) : results.map(([step]) => step);
+    return kindOf(world, resource).status?.(resource, steps, contextOf(world)) ?? {};
+  }
+
+  #told(id: string, report: Omit<ResourceReport, 'resource'>): void {
+    const resource = this.#resources.get(id) ?? this.#deleting.get(id);
+    if (resource !== undefined) this.#options.report?.({ resource: idOf(resource), ...report });
+  }
+
+  /** Whether a person gave up on its live objects, because what they were made through is gone for good. */
+  #isReleased(id: string): boolean {
+    return this.#deleting.get(id)?.metadata.annotations[RELEASE] === 'true';
+  }
+
+  /** Forgets what is owned, and says what may remain. */
+  #release(id: string): void {
+    const { ledger } = this.#options.world;
+    const objects = ledger.ownedBy(id).map(({ key }) => keyText(key));
+    for (const { key } of [...ledger.ownedBy(id)]) ledger.forget(key);
+    this.#unseen.delete(id);
+    const message =
+      objects.length === 0 ? 'nothing of it was recorded' : `not deleted, and may remain: ${objects.join(', ')}`;
+    const told = {
+      ready: 'Unknown',
+      reason: 'Released',
+      message,
+      outlook: 'settled',
+      live: undefined,
+      changes: [],
+      isGone: true,
+    } as const;
+    this.#background(
+      ledger.flush().then(() => {
+        this.#told(id, told);
+      }),
+    );
   }
 
   /** It is not known what became of the last try: look before the next one, which comes the later the more have failed. */
@@ -367,6 +517,8 @@ export class Controller {
   }
 }
 
+/** Annotation of a resource that is being deleted: `true` gives up on what can't be deleted. */
+export const RELEASE = 'nomad-access.io/release';
 const HELD =
   'it would be one of too many deletions at once: bring the manifests back, or start again with --allow-mass-delete';
 const CONTESTED =
@@ -403,12 +555,12 @@ function untilAborted(signal: AbortSignal): Promise<void> {
 class Running {
   readonly #left = new Map<string, number>();
   readonly #results = new Map<string, [PlannedStep, StepOutcome][]>();
-  readonly #onSettled: (id: string, results: readonly (readonly [PlannedStep, StepOutcome])[]) => void;
+  readonly #onSettled: (id: string, results: readonly StepResult[]) => void;
 
   constructor(
     ids: readonly string[],
     steps: readonly PlannedStep[],
-    onSettled: (id: string, results: readonly (readonly [PlannedStep, StepOutcome])[]) => void,
+    onSettled: (id: string, results: readonly StepResult[]) => void,
   ) {
     this.#onSettled = onSettled;
     for (const { step } of steps) this.#left.set(resourceText(step), (this.#left.get(resourceText(step)) ?? 0) + 1);

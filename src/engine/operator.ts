@@ -3,8 +3,8 @@ import pLimit from 'p-limit';
 import { messageOf } from '../contract/errors.ts';
 import { typesOf } from '../contract/kind.ts';
 import type { Observer } from '../contract/observer.ts';
-import type { Resource } from '../contract/resource.ts';
-import type { Desire } from '../contract/source.ts';
+import type { Reporter } from '../contract/report.ts';
+import { isWhole, type Declaration, type Desire } from '../contract/source.ts';
 import type { Clock } from '../contract/clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
@@ -23,13 +23,16 @@ export interface OperatorOptions {
   readonly burst?: number;
   /**
    * Opens the connections that are declared now and in use, and closes the others. One that is as it was is the same
-   * object as before; one that can't be opened says why it is refused. Connections are not among `resources`.
+   * object as before; one that can't be opened says why it is refused.
+   * @returns the declaration without them.
    */
   readonly connect: (
-    desire: Desire,
-  ) => Promise<{ readonly connections: readonly Connection[]; readonly resources: readonly Resource[] }>;
+    declaration: Declaration,
+  ) => Promise<{ readonly connections: readonly Connection[]; readonly declaration: Declaration }>;
   /** What may be pruned under a declaration. */
   readonly scopeOf: (desire: Desire) => (source: string) => boolean;
+  /** Told how each resource came out of each pass. */
+  readonly report?: Reporter | undefined;
 }
 
 /** How often files with secrets are looked at, and how many a second. */
@@ -66,7 +69,7 @@ export class Operator {
 
   constructor(options: OperatorOptions) {
     this.#options = options;
-    const { world, clock, observer, random, allowMassDelete } = options;
+    const { world, clock, observer, random, allowMassDelete, report } = options;
     this.#controller = new Controller({
       world,
       clock,
@@ -75,13 +78,14 @@ export class Operator {
       allowMassDelete,
       look: (ids, seen) => this.#look(ids, seen),
       writing: (steps) => this.#hold(steps),
+      report,
     });
   }
 
   /** Runs until the signal is aborted; then lets running writes finish, and saves. @throws what saving the inventory threw. */
-  async run(desires: AsyncIterable<Desire>, signal: AbortSignal): Promise<void> {
+  async run(declarations: AsyncIterable<Declaration>, signal: AbortSignal): Promise<void> {
     const running = this.#controller.run(signal);
-    const following = this.#follow(desires, AbortSignal.any([signal, this.#controller.ended]));
+    const following = this.#follow(declarations, AbortSignal.any([signal, this.#controller.ended]));
     try {
       await Promise.race([running, following]);
       await running;
@@ -91,18 +95,46 @@ export class Operator {
     }
   }
 
-  async #follow(desires: AsyncIterable<Desire>, signal: AbortSignal): Promise<void> {
-    for await (const desire of desires) {
+  /** Looks at resources again: somebody asks for it, or something changed that no live view tells of. */
+  reconcile(ids: Iterable<string>): void {
+    this.#controller.reconcile(ids);
+  }
+
+  async #follow(declarations: AsyncIterable<Declaration>, signal: AbortSignal): Promise<void> {
+    for await (const declaration of declarations) {
       if (signal.aborted) return;
-      await this.#take(desire);
+      await this.#take(declaration);
     }
   }
 
-  async #take(desire: Desire): Promise<void> {
+  async #take(taken: Declaration): Promise<void> {
     const { world, connect, scopeOf } = this.#options;
-    const { connections, resources } = await connect(desire);
+    const { connections, declaration } = await connect(taken);
+    const before = world.connections;
     world.connections = connections;
-    world.inScope = scopeOf(desire);
+    if (isWhole(declaration)) world.inScope = scopeOf(declaration);
+    if (connections !== before || this.#followers.size === 0) this.#connect(connections);
+    const users = this.#usersOf(connections.filter((c) => !before.includes(c)));
+    if (!this.#followers.has(LOCAL_KEY)) this.#start(LOCAL_KEY, undefined);
+    if (isWhole(declaration)) this.#controller.update(declaration);
+    else this.#controller.change(declaration);
+    this.#controller.reconcile(users);
+  }
+
+  /** The resources that look at something of these connections. */
+  #usersOf(connections: readonly Connection[]): Set<string> {
+    const { world } = this.#options;
+    const types = [...typesOf(world.kinds).values()];
+    return new Set(
+      connections.flatMap(({ kind, name }) =>
+        types
+          .filter((type) => type.connection === kind)
+          .flatMap((type) => [...world.tracker.lookingAt(name, type.name)]),
+      ),
+    );
+  }
+
+  #connect(connections: readonly Connection[]): void {
     for (const [key, follower] of this.#followers) {
       if (follower.connection === undefined || connections.includes(follower.connection)) continue;
       follower.stop.abort();
@@ -110,12 +142,10 @@ export class Operator {
       this.#options.observer.disconnected(named(follower.connection));
     }
     for (const connection of connections) {
-      const key = `${connection.kind}/${connection.name}`;
+      const key = keyOf(connection);
       if (connection.refused !== undefined) this.#refuse(connection);
       else if (!this.#followers.has(key)) this.#start(key, connection);
     }
-    if (!this.#followers.has(LOCAL_KEY)) this.#start(LOCAL_KEY, undefined);
-    this.#controller.update({ ...desire, resources });
   }
 
   /** What was made through it is not looked for; plans say why. */
@@ -233,8 +263,9 @@ export class Operator {
     const { world } = this.#options;
     return shelves.every(({ connection, type }) => {
       if (typeOf(world, type).watch === undefined) return true;
-      const isRefused = connectionBehind(world, { connection, type })?.refused !== undefined;
-      return isRefused || world.view.failure(connection, type) === undefined;
+      // Of what is refused, or not there, plans say so.
+      const behind = connectionBehind(world, { connection, type });
+      return behind === undefined || behind.refused !== undefined || world.view.failure(connection, type) === undefined;
     });
   }
 
@@ -261,6 +292,10 @@ export class Operator {
 }
 
 const LOCAL_KEY = 'local/local';
+
+function keyOf({ kind, name }: Connection): string {
+  return `${kind}/${name}`;
+}
 
 function named({ kind, name }: Connection): { kind: string; name: string } {
   return { kind, name };

@@ -9,9 +9,15 @@ export interface Verdict {
   readonly ready: Ready;
   /** `changed`: only a change of something helps. `failed`: the sooner the better, after a look. */
   readonly again: undefined | 'changed' | 'failed' | 'dependency' | 'denied';
+  /** The step that decided it, where there was any. */
+  readonly cause: StepResult | undefined;
 }
 
-const WAITING: Partial<Record<Reason, Verdict>> = {
+/** A step, and what became of it. */
+export type StepResult = readonly [PlannedStep, StepOutcome];
+type Judgement = Omit<Verdict, 'cause'>;
+
+const WAITING: Partial<Record<Reason, Judgement>> = {
   Unavailable: { ready: 'Unknown', again: 'dependency' },
   Denied: { ready: 'Unknown', again: 'denied' },
   Blocked: { ready: 'False', again: 'dependency' },
@@ -19,21 +25,21 @@ const WAITING: Partial<Record<Reason, Verdict>> = {
   Contested: { ready: 'False', again: 'denied' },
 };
 
-export function verdictOf(results: readonly (readonly [PlannedStep, StepOutcome])[]): Verdict {
-  const verdicts = results.map(([planned, outcome]) => verdictOfStep(planned, outcome));
+export function verdictOf(results: readonly StepResult[]): Verdict {
+  const verdicts = results.map((result): Verdict => ({ ...verdictOfStep(...result), cause: result }));
   // What waits for another object of the same resource is told of by that one.
-  const cause = results.findIndex(([{ step }], i) => step.reason !== 'Blocked' && verdicts[i]?.again === 'changed');
-  if (cause >= 0 && !verdicts.some(({ again }) => again === 'failed')) return { ready: 'False', again: 'changed' };
-  return verdicts.sort((a, b) => urgency(b) - urgency(a))[0] ?? { ready: 'True', again: undefined };
+  const stuck = verdicts.find(({ cause, again }) => cause?.[0].step.reason !== 'Blocked' && again === 'changed');
+  if (stuck !== undefined && !verdicts.some(({ again }) => again === 'failed')) return { ...stuck, ready: 'False' };
+  return verdicts.sort((a, b) => urgency(b) - urgency(a))[0] ?? { ready: 'True', again: undefined, cause: undefined };
 }
 
 const URGENCY = [undefined, 'changed', 'denied', 'dependency', 'failed'];
 
-function urgency({ again, ready }: Verdict): number {
+function urgency({ again, ready }: Judgement): number {
   return URGENCY.indexOf(again) * 3 + (ready === 'False' ? 2 : ready === 'Unknown' ? 1 : 0);
 }
 
-function verdictOfStep({ step }: PlannedStep, { status, errorClass }: StepOutcome): Verdict {
+function verdictOfStep({ step }: PlannedStep, { status, errorClass }: StepOutcome): Judgement {
   if (status === 'refused') return WAITING[step.reason] ?? { ready: 'False', again: 'changed' };
   if (status === 'failed') {
     if (errorClass === 'terminal') return { ready: 'False', again: 'changed' };

@@ -1,7 +1,15 @@
 import type { Resource } from '../contract/resource.ts';
 import { keyText, type Desired } from '../plan/step.ts';
 import { notGranted } from './grants.ts';
-import { connectionBehind, connectionOf, kindOf, typeOf, type Connection, type World } from './world.ts';
+import {
+  connectionBehind,
+  connectionOf,
+  kindOf,
+  missingConnection,
+  typeOf,
+  type Connection,
+  type World,
+} from './world.ts';
 
 /** The objects with a verdict on what must not be done, whatever the live objects are. */
 export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
@@ -10,12 +18,15 @@ export function withVerdicts(world: World, resource: Resource, objects: readonly
 }
 
 /**
- * Nothing of a resource is written while a connection that it names is refused: what is derived from it (the address of
- * a JWKS) would be wrong elsewhere too.
+ * Nothing of a resource is written while a connection that it names is refused, or is not there: what is derived from it
+ * (the address of a JWKS) would be wrong elsewhere too.
  */
 function refusedConnection(world: World, resource: Resource): Pick<Desired, 'verdict'> | undefined {
   for (const { kind, name } of kindOf(world, resource).references(resource.spec)) {
-    const refused = connectionOf(world, kind, name)?.refused;
+    const connection = connectionOf(world, kind, name);
+    const missing = connection === undefined ? missingConnection(kind, name) : connection.retired?.error;
+    if (missing !== undefined) return { verdict: { action: 'refuse', reason: 'Waiting', message: missing } };
+    const refused = connection?.refused;
     if (refused !== undefined) return { verdict: { action: 'refuse', reason: refused.reason, message: refused.error } };
   }
   return undefined;

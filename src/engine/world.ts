@@ -28,6 +28,8 @@ export interface Connection {
   readonly grants?: Grants | undefined;
   /** Why nothing may be done through it: its address changed since the inventory was written. */
   readonly refused?: Unreadable | undefined;
+  /** Why nothing may be declared through it any more; what was made through it before can still be deleted. */
+  readonly retired?: Unreadable | undefined;
 }
 
 /** What may be done through a connection; an absent list allows everything. Patterns: `*` matches any text. */
@@ -44,6 +46,8 @@ export interface World {
   readonly kinds: readonly AnyKind[];
   /** What is declared, by `resourceText`. Connections are not among them. */
   resources: ReadonlyMap<string, Resource>;
+  /** Those whose deletion was asked for, by `resourceText`. */
+  deleting: ReadonlyMap<string, Resource>;
   connections: readonly Connection[];
   readonly view: LiveView;
   readonly tracker: Tracker;
@@ -64,6 +68,11 @@ export function byId(resources: readonly Resource[]): Map<string, Resource> {
 
 export function connectionOf(world: World, kind: Connection['kind'], name: string): Connection | undefined {
   return world.connections.find((c) => c.kind === kind && c.name === name);
+}
+
+/** What is said of a connection that nobody declares. */
+export function missingConnection(kind: Connection['kind'], name: string): string {
+  return `there is no ${kind} named ${name}: declare it, or name another one`;
 }
 
 /**

@@ -213,6 +213,7 @@ class Process {
     const world: World = {
       kinds,
       resources: new Map(),
+      deleting: new Map(),
       connections: CONNECTIONS,
       view: new LiveView(),
       tracker: new Tracker(),
@@ -230,7 +231,7 @@ class Process {
       random: simulation.random.next,
       allowMassDelete: true,
       burst: simulation.burst,
-      connect: (d) => Promise.resolve({ connections: CONNECTIONS, resources: d.resources }),
+      connect: (d) => Promise.resolve({ connections: CONNECTIONS, declaration: d }),
       scopeOf: () => () => true,
     });
     this.#done = operator.run(this.#follow(), this.#ended.signal);

@@ -2,7 +2,7 @@ import { relative, resolve } from 'node:path';
 import { systemClock } from '../../contract/clock.ts';
 import { messageOf, TargetError, UsageError } from '../../contract/errors.ts';
 import type { Observer } from '../../contract/observer.ts';
-import type { Desire } from '../../contract/source.ts';
+import { isWhole, type Desire } from '../../contract/source.ts';
 import type { StateBackend, StateLock } from '../../contract/state.ts';
 import { Operator } from '../../engine/operator.ts';
 import { kinds } from '../../kinds/index.ts';
@@ -140,10 +140,11 @@ async function act(
     allowMassDelete: options.allowMassDelete,
     scopeOf: (desire) => scopeOf(places, base, desire),
     connect: async (desire) => {
+      if (!isWhole(desire)) throw new Error('a folder is declared as a whole');
       const connections = await opened.update(desire.resources, scopeOf(places, base, desire));
       return {
         connections: connections.filter((c) => opened.isInUse(c)),
-        resources: desire.resources.filter((r) => !isConnection(r)),
+        declaration: { ...desire, resources: desire.resources.filter((r) => !isConnection(r)) },
       };
     },
   });

@@ -1,0 +1,62 @@
+import type { StepOutcome } from '../contract/observer.ts';
+import type { ReportReason, ResourceReport } from '../contract/report.ts';
+import type { PlannedStep, ResourceId } from '../plan/step.ts';
+import type { StepResult, Verdict } from './readiness.ts';
+
+/** What came of a pass over one resource. */
+export interface Pass {
+  readonly resource: ResourceId;
+  readonly verdict: Verdict;
+  readonly results: readonly StepResult[];
+  readonly isDrift: (planned: PlannedStep) => boolean;
+  readonly live: ResourceReport['live'];
+  readonly isGone: boolean;
+}
+
+export function reportOf({ resource, verdict, results, isDrift, live, isGone }: Pass): ResourceReport {
+  const { ready, cause } = verdict;
+  return {
+    resource,
+    ready,
+    ...why(cause),
+    outlook: outlookOf(verdict),
+    live,
+    changes: results
+      .filter(([, { status }]) => status === 'done' || status === 'failed')
+      .map(([planned, outcome]) => ({ step: planned.step, outcome, isDrift: isDrift(planned) })),
+    isGone,
+  };
+}
+
+/** An expired token needs a person as much as a refusal does. */
+function outlookOf({ ready, again }: Verdict): ResourceReport['outlook'] {
+  if (again === 'changed' || (again === undefined && ready === 'False')) return 'stalled';
+  return again === undefined ? 'settled' : 'going';
+}
+
+const AS_DECLARED = 'everything is as declared';
+
+function why(cause: StepResult | undefined): { reason: ReportReason; message: string } {
+  if (cause === undefined) return { reason: 'InSync', message: AS_DECLARED };
+  const [{ step }, outcome] = cause;
+  switch (outcome.status) {
+    case 'refused':
+      return { reason: step.reason, message: step.message };
+    case 'failed':
+      return { reason: failureOf(outcome), message: outcome.message };
+    case 'skipped':
+    case 'interrupted':
+      return { reason: 'Waiting', message: outcome.message };
+    case 'done':
+    case 'unchanged':
+      return step.reason === 'Expired' || step.reason === 'Suspended'
+        ? { reason: step.reason, message: step.message }
+        : { reason: 'InSync', message: AS_DECLARED };
+  }
+}
+
+function failureOf({ errorClass }: StepOutcome): ReportReason {
+  if (errorClass === 'terminal') return 'Rejected';
+  if (errorClass === 'denied') return 'Denied';
+  return errorClass === 'dependency' ? 'Waiting' : 'Failed';
+}
