@@ -13,6 +13,8 @@ export interface Exchange {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
+  /** Asked in the tick in which the request is written to its connection; what it throws ends the request unsent. */
+  readonly gate?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -22,14 +24,15 @@ export interface Exchange {
  * @throws what undici throws, or the signal's reason.
  */
 export function exchange(dispatcher: Dispatcher, request: Exchange): Promise<HttpResponse> {
-  const { method, path, headers, body = null, signal } = request;
+  const { method, path, headers, body = null, gate, signal } = request;
   return new Promise((done, fail) => {
     if (signal?.aborted) fail(signal.reason as Error);
-    else dispatcher.dispatch({ method, path, headers, body }, new Collector(signal, done, fail));
+    else dispatcher.dispatch({ method, path, headers, body }, new Collector(gate, signal, done, fail));
   });
 }
 
 class Collector implements Dispatcher.DispatchHandler {
+  readonly #gate: (() => void) | undefined;
   readonly #signal: AbortSignal | undefined;
   readonly #done: (reply: HttpResponse) => void;
   readonly #fail: (error: Error) => void;
@@ -38,13 +41,25 @@ class Collector implements Dispatcher.DispatchHandler {
   #headers: HttpResponse['headers'] = {};
   #abort: (() => void) | undefined;
 
-  constructor(signal: AbortSignal | undefined, done: (reply: HttpResponse) => void, fail: (error: Error) => void) {
+  constructor(
+    gate: (() => void) | undefined,
+    signal: AbortSignal | undefined,
+    done: (reply: HttpResponse) => void,
+    fail: (error: Error) => void,
+  ) {
+    this.#gate = gate;
     this.#signal = signal;
     this.#done = done;
     this.#fail = fail;
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
+    try {
+      this.#gate?.();
+    } catch (error) {
+      controller.abort(error as Error);
+      return;
+    }
     const signal = this.#signal;
     if (signal === undefined) return;
     this.#abort = () => {

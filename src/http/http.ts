@@ -33,13 +33,15 @@ export interface RetryOptions {
 }
 
 export interface HttpRequest {
-  readonly method: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'POST' | 'PATCH' | 'DELETE';
   /** With the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
   /** Whether it may be sent again when it is not known what became of it. */
   readonly idempotent: boolean;
+  /** Asked in the same tick in which this request is written to its connection: whoever may not act any more throws. */
+  readonly gate?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -49,6 +51,8 @@ export interface LinesRequest {
   readonly headers: Readonly<Record<string, string>>;
   /** How long it may say nothing before it counts as dead: until the first line, and between two; milliseconds. */
   readonly quietMs: { readonly first: number; readonly later: number };
+  /** Told once when the reply begins, with status 200: its first line may come much later. */
+  readonly opened?: (() => void) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -152,6 +156,7 @@ export class Http implements Transport {
         yield { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
         return;
       }
+      request.opened?.();
       for await (const line of linesOf(reply.body)) {
         // Whoever takes long over a line must not find that the server was silent meanwhile.
         quiet.stop();
@@ -179,7 +184,7 @@ export class Http implements Transport {
     let status = 0;
     try {
       this.#gate();
-      const response = await exchange(this.#pool, request);
+      const response = await exchange(this.#pool, { ...request, gate: request.gate && closable(request.gate) });
       status = response.status;
       if (response.status === 429 || response.status >= 500) throw new Refused(response);
       return response;

@@ -3,11 +3,15 @@ import { join } from 'node:path';
 import { rootCertificates } from 'node:tls';
 import { messageOf, UsageError } from '../contract/errors.ts';
 
-/** How a server is verified, and how we present ourselves. Files are PEM. */
+/** How a server is verified, and how we present ourselves. Files and texts are PEM. */
 export interface TlsOptions {
   readonly caCert?: string | undefined;
   readonly caFile?: string | undefined;
   readonly caPath?: string | undefined;
+  /** Nobody is trusted but the CA given: not those that Node trusts, either. */
+  readonly caOnly?: boolean | undefined;
+  readonly clientCert?: string | undefined;
+  readonly clientKey?: string | undefined;
   readonly clientCertFile?: string | undefined;
   readonly clientKeyFile?: string | undefined;
   readonly serverName?: string | undefined;
@@ -31,7 +35,9 @@ export function connectOptions(tls: TlsOptions = {}): ConnectOptions {
     ...(tls.caPath === undefined ? [] : readFolder(tls.caPath)),
   ];
   return {
-    ...(ca.length > 0 && { ca: [...rootCertificates, ...ca] }),
+    ...(ca.length > 0 && { ca: tls.caOnly === true ? ca : [...rootCertificates, ...ca] }),
+    ...(tls.clientCert !== undefined && { cert: tls.clientCert }),
+    ...(tls.clientKey !== undefined && { key: tls.clientKey }),
     ...(tls.clientCertFile !== undefined && { cert: read('client certificate', tls.clientCertFile) }),
     ...(tls.clientKeyFile !== undefined && { key: read('client key', tls.clientKeyFile) }),
     ...(tls.serverName !== undefined && { servername: tls.serverName }),

@@ -5,7 +5,7 @@ import { serverBinary } from './binaries.ts';
 import { cleanEnvironment, type CommandResult, runCommand } from './command.ts';
 import { askServer } from './http.ts';
 import { withFreePorts } from './ports.ts';
-import { type ServerProcess, startProcess, temporaryDirectory } from './process.ts';
+import { type ServerProcess, type ServerSpec, startProcess, temporaryDirectory } from './process.ts';
 
 type KubectlArguments = string[] | [...string[], { input?: string }];
 
@@ -18,11 +18,17 @@ export interface KubernetesServer {
   kubeconfig: string;
   /** PEM of the authority to trust for `address`. */
   caFile: string;
-  /** Of the API server. */
-  pid: number;
+  /** Of the API server that runs now. */
+  readonly pid: number;
   etcdPid: number;
+  /** http; etcd's own API, as JSON below `/v3/`. */
+  etcdAddress: string;
   /** kubectl as the administrator: `kubectl('apply', '-f', '-', { input: yaml })`. */
   kubectl: (...args: KubectlArguments) => Promise<CommandResult>;
+  /** Ends the API server; etcd stays, with all that there is. */
+  stopApiServer: () => Promise<void>;
+  /** Starts it again, at the same address and with the same keys; resolves when it is ready. */
+  startApiServer: () => Promise<void>;
   stop: () => Promise<void>;
 }
 
@@ -88,7 +94,7 @@ async function startApiServer(
 
   // The API server makes its certificate itself, and appends the authority that it made for it.
   const caFile = file('certificates/apiserver.crt');
-  const server = await startProcess({
+  const spec: ServerSpec<object> = {
     name: 'kube-apiserver',
     bin: serverBinary('kube-apiserver'),
     args: [
@@ -115,7 +121,8 @@ async function startApiServer(
       }
       return {};
     },
-  });
+  };
+  let server = await startProcess(spec);
   const kubeconfig = file('kubeconfig');
   writeFileSync(kubeconfig, kubeconfigText(address, caFile, adminToken), { mode: 0o600 });
   const kubectl = serverBinary('kubectl');
@@ -124,8 +131,11 @@ async function startApiServer(
     adminToken,
     kubeconfig,
     caFile,
-    pid: server.pid,
+    get pid() {
+      return server.pid;
+    },
     etcdPid: etcd.pid,
+    etcdAddress: etcd.value.address,
     kubectl: (...args) => {
       const mixed: (string | { input?: string })[] = args;
       const words = mixed.filter((argument) => typeof argument === 'string');
@@ -133,6 +143,10 @@ async function startApiServer(
       // HOME: kubectl caches what it discovered there, by address, and addresses come back with another server behind.
       const env = cleanEnvironment({ KUBECONFIG: kubeconfig, HOME: directory.path });
       return runCommand(kubectl, words, { env, ...(typeof last === 'object' ? last : {}) });
+    },
+    stopApiServer: () => server.stop(),
+    startApiServer: async () => {
+      server = await startProcess(spec);
     },
     stop: async () => {
       await server.stop();
