@@ -127,8 +127,14 @@ class Follower<T extends KubernetesObject> {
   #event(line: string): void {
     const { type, object } = this.#parsed(line);
     const version = object.metadata.resourceVersion;
-    if (type === 'DELETED') this.#tell(() => { this.#handler.removed(object); });
-    else if (type !== 'BOOKMARK') this.#tell(() => { this.#handler.changed(object); });
+    if (type === 'DELETED')
+      this.#tell(() => {
+        this.#handler.removed(object);
+      });
+    else if (type !== 'BOOKMARK')
+      this.#tell(() => {
+        this.#handler.changed(object);
+      });
     this.#version = version;
   }
 
