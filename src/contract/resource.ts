@@ -18,6 +18,8 @@ export interface Resource<Spec = unknown> {
     readonly name: string;
     readonly namespace: string;
     readonly annotations: Readonly<Record<string, string>>;
+    /** When the API server took it; RFC 3339, UTC. */
+    readonly createdAt?: string;
   };
   readonly spec: Spec;
   /** The manifest, relative to the inventory's folder; or the API server's object. */

@@ -15,6 +15,7 @@ import {
 } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
 import type { Clock } from '../contract/clock.ts';
+import { heirOf, othersAt } from './claims.ts';
 import { composeFor } from './compose.ts';
 import { Contests } from './contests.ts';
 import { execute } from './execute.ts';
@@ -184,9 +185,11 @@ export class Controller {
       this.#edited.add(id);
     }
     const touched = [...changed, ...undeclared];
+    const rivals = [...undeclared].flatMap((id) => world.tracker.neighboursOf(id));
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
     for (const id of touched) this.#unseen.add(id);
     composeFor(world, new Set(touched), (key) => this.#stateOf(key));
+    for (const id of new Set(rivals)) if (world.resources.has(id)) this.#enqueue(id);
     this.#background(this.#see(touched));
   }
 
@@ -309,6 +312,7 @@ export class Controller {
   async #pass(ids: readonly string[], began: number): Promise<void> {
     const { world, clock, observer } = this.#options;
     const planned = new Set(ids.filter((id) => !this.#held.has(id) && !this.#unseen.has(id)));
+    this.#handOver(planned);
     const steps = this.#guarded(composeFor(world, planned, (key) => this.#stateOf(key)));
     this.#note([...planned], steps);
     const drifts = this.#drifts(steps);
@@ -334,6 +338,34 @@ export class Controller {
         running.settle(step, outcome);
       },
     }).finally(written);
+  }
+
+  /** What others stand for as well becomes theirs, instead of being deleted and made again. */
+  #handOver(ids: ReadonlySet<string>): void {
+    const { world } = this.#options;
+    for (const id of ids) {
+      if (world.resources.has(id)) continue;
+      for (const owned of [...world.ledger.ownedBy(id)]) {
+        const deleting = this.#deleting.get(id)?.spec as { suspend?: boolean; deletionPolicy?: string } | undefined;
+        const isKept = deleting?.suspend ?? owned.suspended;
+        const heir =
+          isKept || (deleting?.deletionPolicy ?? owned.deletionPolicy) === 'Orphan'
+            ? undefined
+            : heirOf(world, id, owned.key);
+        if (heir === undefined) continue;
+        world.ledger.record({ ...owned, resource: idOf(heir), source: heir.source });
+        this.#enqueue(resourceText(idOf(heir)));
+      }
+    }
+  }
+
+  /** Whoever stands for something that this resource stands for no more may have it now. */
+  #tellRivals(id: string, results: readonly StepResult[]): void {
+    const { world } = this.#options;
+    const dropped = results
+      .filter(([{ desired }]) => desired === undefined)
+      .flatMap(([{ key }]) => othersAt(world, id, key));
+    for (const other of new Set(dropped)) if (world.resources.has(other)) this.#enqueue(other);
   }
 
   /** Whoever waited for an object goes on now that it stands. */
@@ -422,6 +454,7 @@ export class Controller {
     const { world, observer } = this.#options;
     const isDeclared = world.resources.has(id);
     const verdict = verdictOf(results);
+    this.#tellRivals(id, results);
     if (isDeclared) this.#readiness.set(id, verdict.ready);
     else if (world.ledger.ownedBy(id).length === 0) world.tracker.forget(id);
     observer.finished(kindIn(id), seconds, verdict.again === undefined ? 'success' : 'error');

@@ -53,6 +53,12 @@ export class Tracker {
     return typeof readers === 'string' ? [readers] : [...readers];
   }
 
+  /** Who else looks at an object that a resource looks at. */
+  neighboursOf(id: string): string[] {
+    const objects = (this.#lookups.get(id) ?? []).filter((lookup) => !/!$|^[^/]+\/[^/]+\?/.test(lookup));
+    return [...new Set(objects.flatMap((lookup) => this.readersOf(lookup)))].filter((other) => other !== id);
+  }
+
   isRead(lookup: string): boolean {
     return this.#readers.has(lookup);
   }

@@ -1,5 +1,6 @@
-import type { Resource } from '../contract/resource.ts';
-import { keyText, type Desired } from '../plan/step.ts';
+import { idOf, type Resource } from '../contract/resource.ts';
+import { keyText, resourceText, type Desired } from '../plan/step.ts';
+import { rivalFor } from './claims.ts';
 import { notGranted } from './grants.ts';
 import {
   connectionBehind,
@@ -14,7 +15,10 @@ import {
 /** The objects with a verdict on what must not be done, whatever the live objects are. */
 export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
   const verdict = refusedConnection(world, resource);
-  return objects.map((object) => ({ ...object, ...(verdict ?? ungranted(world, object)) }));
+  return objects.map((object) => ({
+    ...object,
+    ...(verdict ?? ungranted(world, object) ?? claimed(world, resource, object)),
+  }));
 }
 
 /**
@@ -43,4 +47,12 @@ function grantingConnection(world: World, { key, detail }: Desired): Connection 
   if (typeOf(world, key.type).connection !== 'local') return connectionBehind(world, key);
   const origin = detail?.['nomadRef'];
   return typeof origin === 'string' ? connectionOf(world, 'NomadCluster', origin) : undefined;
+}
+
+/** Two that stand for one object would overwrite each other for ever. */
+function claimed(world: World, resource: Resource, { key }: Desired): Pick<Desired, 'verdict'> | undefined {
+  const rival = rivalFor(world, resource, key);
+  if (rival === undefined) return undefined;
+  const message = `${keyText(key)} is what ${resourceText(idOf(rival))} stands for: name another one, or delete that resource`;
+  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }
