@@ -1,78 +1,30 @@
-import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { TargetError, UsageError } from '../../src/contract/errors.ts';
-import type { StateLock } from '../../src/contract/state.ts';
 import type { VariablesApi } from '../../src/contract/variables.ts';
 import { startSandbox } from '../../src/sandbox/index.ts';
 import { nomadState } from '../../src/state/nomad.ts';
-import { Faulty, httpVariables, pass, settled, StillClock, StillNomad } from './variables.ts';
+import { assertNeverTwo, follow, Process } from './processes.ts';
+import { Faulty, httpVariables, pass, settled, StillNomad } from './variables.ts';
 
 const PATH = 'nomad-access/default';
 const LOCK = { namespace: 'default', path: `${PATH}/lock` };
 const TTL = 25;
 
-/** A process that wants to act, over a network of its own. */
-class Process {
-  readonly clock: StillClock;
-  isOffline = false;
-  readonly api: VariablesApi;
-
-  constructor(
-    readonly nomad: StillNomad,
-    readonly name: string,
-  ) {
-    this.clock = new StillClock(nomad);
-    const network = new Faulty(() => (this.isOffline ? 'request lost' : undefined), nomad.api);
-    this.api = this.clock.hears(network.api);
-  }
-
-  lock(wait?: AbortSignal): Promise<StateLock> {
-    const { api, name: holder, clock } = this;
-    return nomadState({ api, path: PATH, namespace: 'default', holder, clock, lockTtlSeconds: TTL }).lock(wait);
-  }
+function processOf(nomad: StillNomad, name: string): Process<VariablesApi> {
+  return new Process(nomad, name, nomad.api, ({ api, name: holder, clock }) =>
+    nomadState({ api, path: PATH, namespace: 'default', holder, clock, lockTtlSeconds: TTL }),
+  );
 }
 
 function processes(): {
   nomad: StillNomad;
-  a: Process;
-  b: Process;
+  a: Process<VariablesApi>;
+  b: Process<VariablesApi>;
   wait: (ms: number, look?: () => void) => Promise<void>;
 } {
   const nomad = new StillNomad();
-  const [a, b] = [new Process(nomad, 'host a, process 1'), new Process(nomad, 'host b, process 2')];
+  const [a, b] = [processOf(nomad, 'host a, process 1'), processOf(nomad, 'host b, process 2')];
   return { nomad, a, b, wait: (ms, look) => pass(nomad, ms, [a.clock, b.clock], look) };
-}
-
-/** Acts for as long as it holds the lock, and waits for it again when that ends. */
-class Replica {
-  held: StateLock | undefined;
-  end: () => void = () => undefined;
-
-  constructor(readonly process: Process) {}
-
-  async act(enough: AbortSignal): Promise<void> {
-    while (!enough.aborted) {
-      const lock = await this.process.lock(enough);
-      this.held = lock;
-      await new Promise<void>((done) => {
-        this.end = done;
-        lock.lost.addEventListener('abort', () => {
-          done();
-        });
-      });
-      await lock.release();
-    }
-  }
-}
-
-/** What a promise has come to so far. */
-function follow<T>(promise: Promise<T>): { value?: T; error?: unknown } {
-  const followed: { value?: T; error?: unknown } = {};
-  promise.then(
-    (value) => (followed.value = value),
-    (error: unknown) => (followed.error = error),
-  );
-  return followed;
 }
 
 describe('the lock of an inventory in Nomad', () => {
@@ -280,41 +232,13 @@ describe('the lock of an inventory in Nomad', () => {
     );
   });
 
-  const event = fc.record({
-    process: fc.nat(2),
-    is: fc.constantFrom('stop', 'continue', 'offline', 'online', 'release'),
-    after: fc.integer({ min: 0, max: 20_000 }),
-  });
-
   it('is never held by two at once, whatever is stopped, woken or cut off when', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(event, { maxLength: 40 }), async (events) => {
+    await assertNeverTwo(
+      () => {
         const nomad = new StillNomad();
-        const replicas = ['a', 'b', 'c'].map((name) => new Replica(new Process(nomad, name)));
-        const enough = new AbortController();
-        for (const replica of replicas) replica.act(enough.signal).catch(() => undefined);
-        const look = (): void => {
-          // A stopped process acts when it wakes: what it would be told then is what counts.
-          const valid = replicas.filter((r) => r.held?.isValid());
-          expect(valid.length).toBeLessThanOrEqual(1);
-        };
-        const clocks = replicas.map((r) => r.process.clock);
-        for (const { process, is, after } of events) {
-          await pass(nomad, after, clocks, look);
-          const replica = replicas[process];
-          if (replica === undefined) continue;
-          const { clock } = replica.process;
-          if (is === 'stop' || is === 'continue') clock.isStopped = is === 'stop';
-          else if (is === 'offline' || is === 'online') replica.process.isOffline = is === 'offline';
-          else if (!clock.isStopped) replica.end();
-        }
-        for (const { process } of replicas) [process.clock.isStopped, process.isOffline] = [false, false];
-        await pass(nomad, 2 * TTL * 1000, clocks, look);
-        // In the end somebody acts.
-        expect(replicas.filter((r) => r.held?.isValid())).toHaveLength(1);
-        enough.abort();
-      }),
-      { numRuns: 100 },
+        return { time: nomad, processes: ['a', 'b', 'c'].map((name) => processOf(nomad, name)) };
+      },
+      2 * TTL * 1000,
     );
   });
 });

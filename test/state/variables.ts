@@ -70,20 +70,23 @@ export const hurried: Waiting = { monotonic: () => performance.now(), sleep: () 
 /** What happens to one request: it is lost, its reply is lost, or it arrives after everything else. */
 export type Fault = 'request lost' | 'reply lost' | 'delayed';
 
-export class Faulty {
+export class Faulty<Api extends object = VariablesApi> {
   requests = 0;
   readonly #late: (() => Promise<unknown>)[] = [];
 
   constructor(
-    readonly fault: (request: number, name: keyof VariablesApi) => Fault | undefined,
-    private readonly real: VariablesApi,
+    readonly fault: (request: number, name: keyof Api) => Fault | undefined,
+    private readonly real: Api,
   ) {}
 
-  readonly api: VariablesApi = new Proxy({} as VariablesApi, {
+  readonly api: Api = new Proxy({} as Api, {
     get:
-      (_target, name: keyof VariablesApi) =>
-      (...args: unknown[]) =>
-        this.#call(name, () => (this.real[name] as (...args: unknown[]) => Promise<unknown>).apply(this.real, args)),
+      (_target, key) =>
+      (...args: unknown[]) => {
+        const name = key as keyof Api;
+        const call = this.real[name] as (...args: unknown[]) => Promise<unknown>;
+        return this.#call(name, () => call.apply(this.real, args));
+      },
   });
 
   /** What was delayed arrives. */
@@ -91,7 +94,7 @@ export class Faulty {
     for (const call of this.#late.splice(0)) await call().catch(() => undefined);
   }
 
-  async #call(name: keyof VariablesApi, call: () => Promise<unknown>): Promise<unknown> {
+  async #call(name: keyof Api, call: () => Promise<unknown>): Promise<unknown> {
     const fault = this.fault(++this.requests, name);
     if (fault === undefined) return call();
     if (fault === 'reply lost') await call();
@@ -141,13 +144,18 @@ function digest(text: string): Buffer {
   return createHash('sha256').update(text).digest();
 }
 
+/** What passes for all processes alike; milliseconds. */
+export interface Time {
+  now: number;
+}
+
 /** The time of one process, which passes only when the test says so. The process can be stopped, as by SIGSTOP. */
 export class StillClock implements Waiting {
   #isStopped = false;
   #waiting: (() => void)[] = [];
   #timers: { readonly at: number; readonly ring: () => void }[] = [];
 
-  constructor(private readonly nomad: StillNomad) {}
+  constructor(private readonly time: Time) {}
 
   get isStopped(): boolean {
     return this.#isStopped;
@@ -159,19 +167,19 @@ export class StillClock implements Waiting {
   }
 
   /** The API as this process has it: while it is stopped it learns of no reply. */
-  hears(api: VariablesApi): VariablesApi {
+  hears<Api extends object>(api: Api): Api {
     const running = (): Promise<void> =>
       this.#isStopped ? new Promise((done) => this.#waiting.push(done)) : Promise.resolve();
     return new Proxy(api, {
       get:
-        (_target, name: keyof VariablesApi) =>
+        (_target, name) =>
         (...args: unknown[]) =>
-          (api[name] as (...args: unknown[]) => Promise<unknown>)(...args).finally(running),
+          (api[name as keyof Api] as (...args: unknown[]) => Promise<unknown>)(...args).finally(running),
     });
   }
 
   monotonic(): number {
-    return this.nomad.now;
+    return this.time.now;
   }
 
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
@@ -184,7 +192,7 @@ export class StillClock implements Waiting {
         signal?.removeEventListener('abort', stop);
         done();
       };
-      const timer = { at: this.nomad.now + ms, ring };
+      const timer = { at: this.time.now + ms, ring };
       this.#timers.push(timer);
       signal?.addEventListener('abort', stop);
     });
@@ -197,8 +205,8 @@ export class StillClock implements Waiting {
 
   ring(): void {
     if (this.isStopped) return;
-    const due = this.#timers.filter((t) => t.at <= this.nomad.now);
-    this.#timers = this.#timers.filter((t) => t.at > this.nomad.now);
+    const due = this.#timers.filter((t) => t.at <= this.time.now);
+    this.#timers = this.#timers.filter((t) => t.at > this.time.now);
     for (const { ring } of due) ring();
   }
 }
@@ -210,17 +218,17 @@ export async function settled(): Promise<void> {
 
 /** Lets time pass, timer by timer. @param look is called after each. */
 export async function pass(
-  nomad: StillNomad,
+  time: Time,
   ms: number,
   clocks: readonly StillClock[],
   look: () => void = () => undefined,
 ): Promise<void> {
-  const end = nomad.now + ms;
+  const end = time.now + ms;
   for (;;) {
     await settled();
     look();
     const next = Math.min(...clocks.map((clock) => clock.next));
-    nomad.now = Math.max(nomad.now, Math.min(next, end));
+    time.now = Math.max(time.now, Math.min(next, end));
     for (const clock of clocks) clock.ring();
     if (next > end) break;
   }
