@@ -22,7 +22,7 @@ check: install ## types, lint, format, generated files
 	npx prettier --check .
 	npx tsx src/generate.ts --check
 
-servers: ## real Nomad, Vault, etcd and kube-apiserver for the tests; prints where they are
+servers: ## real Nomad, Vault, etcd and kube-apiserver for the tests, and helm; prints where they are
 	@test/servers/build.sh
 
 test: check build ## everything, real servers included

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 
-export type ServerName = 'nomad' | 'vault' | 'etcd' | 'kube-apiserver' | 'kubectl';
+export type ServerName = 'nomad' | 'vault' | 'etcd' | 'kube-apiserver' | 'kubectl' | 'helm' | 'kstatus';
 
 const found = new Map<ServerName, string>();
 

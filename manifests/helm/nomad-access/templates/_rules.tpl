@@ -1,0 +1,15 @@
+{{/* The operator's right to resources, in all namespaces or in one. */}}
+{{- define "nomad-access.rules" -}}
+- apiGroups: [nomad-access.io]
+  resources: [aclpolicies, acltokens, vaultjwtintegrations]
+  verbs: [list, watch, patch]
+- apiGroups: [nomad-access.io]
+  resources: [aclpolicies/status, acltokens/status, vaultjwtintegrations/status]
+  verbs: [patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+- apiGroups: ['']
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
