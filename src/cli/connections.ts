@@ -1,7 +1,4 @@
-import { readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { messageOf, UsageError } from '../contract/errors.ts';
+import { resolve } from 'node:path';
 import type { Resource } from '../contract/resource.ts';
 import type { RecordedConnection } from '../contract/state.ts';
 import type { Connection } from '../engine/world.ts';
@@ -9,10 +6,6 @@ import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
-import type { HttpOptions } from '../http/http.ts';
-import { NomadClient } from '../targets/nomad/client.ts';
-import type { TlsOptions } from '../http/tls.ts';
-import { VaultClient } from '../targets/vault/client.ts';
 
 type ConnectionKind = Connection['kind'];
 type Spec = NomadClusterSpec | VaultServerSpec;
@@ -27,18 +20,8 @@ export interface DeclaredConnection extends Connection {
   readonly isRecorded: boolean;
 }
 
-/** What decides where credentials may go. */
-export interface Access {
-  readonly env: Environment;
-  /** As given to --allow-address. */
-  readonly allowed: readonly string[];
-  /** All that are opened together. */
-  readonly connections: readonly DeclaredConnection[];
-  /** Asked in the tick of every send. @see HttpOptions.gate */
-  readonly gate?: (() => void) | undefined;
-  /** Told of every request. */
-  readonly onReply?: (connection: DeclaredConnection, method: string, status: number, seconds: number) => void;
-}
+/** Accepts a changed address of a connection in Kubernetes; its value is the new place. */
+export const ACCEPT_ADDRESS_CHANGE = 'nomad-access.io/accept-address-change';
 
 /** The connections that the environment stands for: declared as `default` where none of the kind is. */
 export function environmentConnections(env: Environment): { kind: ConnectionKind; spec: unknown }[] {
@@ -64,30 +47,39 @@ export interface Declaring {
   /** Folder of the inventory's paths; absolute. */
   readonly base: string;
   readonly env: Environment;
+  /** Whether they are declared in Kubernetes, where many share them and administrators declare them. */
+  readonly isKubernetes: boolean;
 }
 
 /** The declared connections, and those that only the inventory knows. */
-export function declaredConnections({ resources, recorded, accepted, base, env }: Declaring): DeclaredConnection[] {
-  const declared = resources
-    .filter(isConnection)
-    .map((r) =>
-      connectionOf(
-        r.kind as ConnectionKind,
-        r.metadata.name,
-        r.spec as Spec,
-        r.folder,
-        r.source === ENVIRONMENT,
-        false,
-      ),
-    );
+export function declaredConnections(declaring: Declaring): DeclaredConnection[] {
+  const { resources, recorded, base, env } = declaring;
+  const declared = resources.filter(isConnection).map((r) => {
+    const { name, annotations } = r.metadata;
+    const connection = connectionOf(r.kind as ConnectionKind, name, r.spec as Spec, {
+      folder: r.folder,
+      isFromEnvironment: r.source === ENVIRONMENT,
+      isRecorded: false,
+    });
+    return refuseMoved(connection, declaring, annotations[ACCEPT_ADDRESS_CHANGE]);
+  });
   const known = new Set(declared.map((c) => `${c.kind}/${c.name}`));
   const former = recorded
     .filter((c) => !known.has(`${c.kind}/${c.name}`))
-    .map((c) => {
-      const spec = { ...(c.spec as Spec), ...(c.isFromEnvironment === true && environmentOf(c.kind, env)) };
-      return connectionOf(c.kind, c.name, spec, resolve(base, c.folder ?? '.'), c.isFromEnvironment === true, true);
+    .map(({ kind, name, spec, folder = '.', isFromEnvironment = false }) => {
+      const whole = { ...(spec as Spec), ...(isFromEnvironment && environmentOf(kind, env)) };
+      return connectionOf(kind, name, whole, { folder: resolve(base, folder), isFromEnvironment, isRecorded: true });
     });
-  return [...declared, ...former].map((c) => refuseMoved(c, recorded, accepted));
+  const all = [...declared, ...former];
+  return declaring.isKubernetes ? all.map(inKubernetes) : all;
+}
+
+/** There, one that is not declared any more is nobody's to use, and one that grants nothing particular is for all namespaces. */
+function inKubernetes(connection: DeclaredConnection): DeclaredConnection {
+  const { kind, name, grants = {}, isRecorded } = connection;
+  const field = kind === 'NomadCluster' ? 'nomadRef' : 'vaultRef';
+  const error = `there is no ${kind} named ${name}: apply it, or correct spec.${field}`;
+  return { ...connection, grants, ...(isRecorded && { retired: { error, reason: 'NotFound' as const } }) };
 }
 
 /** As the inventory remembers it. @param pathName how it writes a path. */
@@ -108,14 +100,9 @@ function environmentOf(kind: ConnectionKind, env: Environment): Partial<Spec> {
   return kind === 'NomadCluster' ? nomadEnvironment(env) : vaultEnvironment(env);
 }
 
-function connectionOf(
-  kind: ConnectionKind,
-  name: string,
-  spec: Spec,
-  folder: string,
-  isFromEnvironment: boolean,
-  isRecorded: boolean,
-): DeclaredConnection {
+type Origin = Pick<DeclaredConnection, 'folder' | 'isFromEnvironment' | 'isRecorded'>;
+
+function connectionOf(kind: ConnectionKind, name: string, spec: Spec, origin: Origin): DeclaredConnection {
   const { address, maxConnections, grants } = spec;
   return {
     kind,
@@ -127,120 +114,47 @@ function connectionOf(
     ...('requestBudget' in spec && { requestBudget: spec.requestBudget }),
     ...(grants && { grants }),
     spec,
-    folder,
-    isFromEnvironment,
-    isRecorded,
+    ...origin,
   };
 }
 
 /** What was made at one address must not be looked for, or deleted, at another one. */
 function refuseMoved(
   connection: DeclaredConnection,
-  recorded: readonly RecordedConnection[],
-  accepted: readonly string[],
+  { recorded, accepted, isKubernetes }: Declaring,
+  acceptedPlace: string | undefined,
 ): DeclaredConnection {
-  const before = recorded.find((c) => c.kind === connection.kind && c.name === connection.name);
-  if (before === undefined || accepted.includes(connection.name) || sameServer(before, connection)) return connection;
+  const { kind, name } = connection;
+  const before = recorded.find((c) => c.kind === kind && c.name === name);
+  if (before === undefined || sameServer(before, connection)) return connection;
+  const place = placeOf(connection, before);
+  const isAccepted = isKubernetes
+    ? acceptedPlace !== undefined && sameAddress(acceptedPlace, place)
+    : accepted.includes(name);
+  if (isAccepted) return connection;
+  const way = isKubernetes
+    ? `annotate it (kubectl annotate ${kind.toLowerCase()} ${name} --overwrite '${ACCEPT_ADDRESS_CHANGE}=${place}'); if not, put the old one back, or delete first what was made through it`
+    : `add --accept-address-change ${name}; if not, put the old address back, or destroy first`;
   const error =
-    `${connection.kind} ${connection.name} is declared at ${connection.address}, but what the inventory holds was made at ${before.address}. ` +
-    `If both are the same servers, add --accept-address-change ${connection.name}; if not, put the old address back, or destroy first`;
+    `${kind} ${name} is declared at ${place}, but what the inventory holds was made at ${placeOf(before, connection)}. ` +
+    `If both are the same servers, ${way}`;
   return { ...connection, refused: { error, reason: 'AddressChanged' } };
 }
 
-function sameServer(recorded: RecordedConnection, now: DeclaredConnection): boolean {
-  const part = (spec: unknown, field: string): unknown => (spec as Record<string, unknown>)[field];
-  const field = now.kind === 'VaultServer' ? 'namespace' : 'region';
-  return sameAddress(recorded.address, now.address) && part(recorded.spec, field) === part(now.spec, field);
+type Place = Pick<RecordedConnection, 'kind' | 'address' | 'spec'>;
+
+/** The address, and where that is not all that differs, the region or namespace. */
+function placeOf(of: Place, from: Place): string {
+  return partOf(of) === partOf(from) ? of.address : `${of.address} ${FIELDS[of.kind]}=${partOf(of) ?? ''}`;
 }
 
-/** @throws UsageError where the credential can't be had, or must not go to that address. */
-export async function openNomad(connection: DeclaredConnection, access: Access): Promise<NomadClient> {
-  const spec = connection.spec as NomadClusterSpec;
-  guardAddress(connection, nomadEnvironment(access.env).address, 'NOMAD_ADDR', access);
-  const httpAuth = access.env['NOMAD_HTTP_AUTH'];
-  return new NomadClient({
-    ...(await openingOf(connection, access)),
-    region: spec.region,
-    httpAuth: httpAuth === '' ? undefined : httpAuth,
-  });
+const FIELDS = { NomadCluster: 'region', VaultServer: 'namespace' } as const;
+
+/** Which of several servers behind one address. */
+function partOf({ kind, spec }: Place): string | undefined {
+  return (spec as Record<string, string | undefined>)[FIELDS[kind]];
 }
 
-/** @throws UsageError where the credential can't be had, or must not go to that address. */
-export async function openVault(connection: DeclaredConnection, access: Access): Promise<VaultClient> {
-  const spec = connection.spec as VaultServerSpec;
-  guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
-  return new VaultClient({ ...(await openingOf(connection, access)), namespace: spec.namespace });
-}
-
-async function openingOf(
-  connection: DeclaredConnection,
-  { env, gate, onReply }: Access,
-): Promise<HttpOptions & { token: string }> {
-  return {
-    address: connection.address,
-    token: await credential(connection, env),
-    tls: tlsIn(connection.spec.tls, connection.folder),
-    maxConnections: connection.maxConnections,
-    ...(gate && { gate }),
-    ...(onReply && {
-      onReply: (method: string, status: number, seconds: number) => {
-        onReply(connection, method, status, seconds);
-      },
-    }),
-  };
-}
-
-/** Who writes manifests need not hold the credentials: they go only where whoever holds them said. */
-function guardAddress(
-  connection: DeclaredConnection,
-  fromEnvironment: string,
-  variable: string,
-  { allowed, connections }: Access,
-): void {
-  if ([fromEnvironment, ...allowed].some((address) => sameAddress(address, connection.address))) return;
-  const source = connection.isRecorded ? 'the inventory' : 'the manifest';
-  const isVariableTaken = connections.some(
-    (c) => c !== connection && c.kind === connection.kind && sameAddress(c.address, fromEnvironment),
-  );
-  const ways = [...(isVariableTaken ? [] : [`set ${variable} to it`]), `add --allow-address ${connection.address}`];
-  throw new UsageError(
-    `${connection.kind} ${connection.name}: no credential is sent to ${connection.address}, because only ${source} names that address. ` +
-      `If it is right, ${ways.join(' or ')}`,
-  );
-}
-
-async function credential(connection: DeclaredConnection, env: Environment): Promise<string> {
-  const { auth } = connection.spec;
-  const where = `${connection.kind} ${connection.name}`;
-  if (auth.tokenEnv !== undefined) {
-    const token = env[auth.tokenEnv] ?? '';
-    if (token !== '') return token.trim();
-    if (connection.kind === 'VaultServer' && auth.tokenEnv === 'VAULT_TOKEN')
-      return tokenFrom(join(homedir(), '.vault-token'), where, 'set VAULT_TOKEN');
-    throw new UsageError(`${where}: the environment variable ${auth.tokenEnv} is not set: it must hold the token`);
-  }
-  if (auth.tokenFile !== undefined)
-    return tokenFrom(resolve(connection.folder, auth.tokenFile), where, 'spec.auth.tokenFile');
-  throw new UsageError(`${where}: spec.auth.tokenSecretRef needs the Kubernetes source; use tokenEnv or tokenFile`);
-}
-
-async function tokenFrom(path: string, where: string, hint: string): Promise<string> {
-  const content = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw new UsageError(`${where}: there is no token (${hint}): ${messageOf(error)}`);
-  });
-  if (content.trim() === '') throw new UsageError(`${where}: ${path} is empty: it must hold the token`);
-  return content.trim();
-}
-
-function tlsIn(tls: TlsOptions | undefined, folder: string): TlsOptions | undefined {
-  if (tls === undefined) return undefined;
-  const inFolder = (path: string | undefined): string | undefined =>
-    path === undefined ? undefined : resolve(folder, path);
-  return {
-    ...tls,
-    caFile: inFolder(tls.caFile),
-    caPath: inFolder(tls.caPath),
-    clientCertFile: inFolder(tls.clientCertFile),
-    clientKeyFile: inFolder(tls.clientKeyFile),
-  };
+function sameServer(recorded: Place, now: Place): boolean {
+  return sameAddress(recorded.address, now.address) && partOf(recorded) === partOf(now);
 }

@@ -9,13 +9,8 @@ import { keyText } from '../plan/step.ts';
 import { fileState } from '../state/file.ts';
 import { nomadState } from '../state/nomad.ts';
 import { NomadVariables } from '../targets/nomad/variables.ts';
-import {
-  declaredConnections,
-  environmentConnections,
-  openNomad,
-  type Access,
-  type DeclaredConnection,
-} from './connections.ts';
+import { declaredConnections, environmentConnections, type DeclaredConnection } from './connections.ts';
+import { openNomad, type Access } from './opening.ts';
 import { placeText, type Places } from './options.ts';
 
 /** Where the inventory lives, opened. */
@@ -38,7 +33,12 @@ export async function openState(
   access: Access,
 ): Promise<OpenState> {
   if (state.in === 'file') return { backend: fileState(state.path), close: () => Promise.resolve() };
-  const client = await openNomad(clusterIn(resources, base, access), access);
+  const cluster = clusterIn(resources, base, access);
+  const { client, credential } = await openNomad(cluster, access);
+  if (credential.trouble !== undefined) {
+    await client.close();
+    throw new UsageError(`NomadCluster ${cluster.name}: ${credential.trouble.error}`);
+  }
   const holder = `process ${String(process.pid)} on ${hostname()}`;
   const { path, namespace } = state;
   return {
@@ -53,7 +53,7 @@ function clusterIn(resources: readonly Resource[], base: string, { env }: Access
     const whole = { maxConnections: 8, resyncInterval: '5m', ...(spec as object) };
     return { kind, name: CLUSTER, address, spec: whole, isFromEnvironment: true };
   });
-  const connections = declaredConnections({ resources, recorded, accepted: [CLUSTER], base, env });
+  const connections = declaredConnections({ resources, recorded, accepted: [CLUSTER], base, env, isKubernetes: false });
   const found = connections.find((c) => c.kind === 'NomadCluster' && c.name === CLUSTER);
   if (found === undefined) throw new UsageError(`an inventory in Nomad needs a NomadCluster named ${CLUSTER}`);
   return found;

@@ -4,37 +4,40 @@ import type { Resource } from '../contract/resource.ts';
 import type { Io, NomadApi, VaultApi } from '../contract/target.ts';
 import type { Ledger } from '../engine/ledger.ts';
 import { kindOf, kinds } from '../kinds/index.ts';
-import {
-  declaredConnections,
-  openNomad,
-  openVault,
-  recordOf,
-  type Access,
-  type Declaring,
-  type DeclaredConnection,
-} from './connections.ts';
+import type { Unreadable } from '../plan/step.ts';
+import { declaredConnections, recordOf, type Declaring, type DeclaredConnection } from './connections.ts';
+import { openNomad, openVault, type Access, type Open } from './opening.ts';
 import { pathNameIn } from './options.ts';
 
 export type OpenOptions = Pick<Declaring, 'accepted' | 'base' | 'env'> &
-  Pick<Access, 'allowed' | 'gate' | 'onReply'> & {
+  Pick<Access, 'allowed' | 'kubernetes' | 'gate' | 'onReply' | 'clock' | 'random'> & {
     readonly ledger: Ledger;
     /**
      * Whether one that can't be opened ends everything. Otherwise it is refused, says why, and the others are worked with.
      */
     readonly isStrict: boolean;
+    /** Whether all that are declared are opened, in use or not. Default: only those in use. */
+    readonly opensAll?: boolean;
+    /** Told when `update` would return something else for the same declaration: a credential came, went or works again. */
+    readonly onChange?: () => void;
   };
+
+type Client = (NomadApi | VaultApi) & { close(): Promise<void> };
 
 interface Opened {
   readonly connection: DeclaredConnection;
   /** As declared: what is equal need not be opened anew. */
   readonly declared: string;
-  readonly client: ((NomadApi | VaultApi) & { close(): Promise<void> }) | undefined;
+  readonly open: Open<Client> | undefined;
+  /** As it was last returned: the same object until something about it changes. */
+  shown: DeclaredConnection;
 }
 
 /** The connections that are in use, opened. No connection is made yet, but every credential is settled. */
 export class OpenConnections {
   readonly #options: OpenOptions;
   readonly #opened = new Map<string, Opened>();
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(options: OpenOptions) {
     this.#options = options;
@@ -46,73 +49,119 @@ export class OpenConnections {
   };
 
   /**
-   * Opens what is in use now and closes what is not any more. What is declared as before stays the same object.
+   * Opens what is in use now and closes what is not any more. What is as before stays the same object. One after the other.
    * @param inScope whether what the inventory holds under a source is pruned when nothing declares it.
    * @returns all that are declared or recorded.
    * @throws UsageError, if strict.
    */
-  async update(resources: readonly Resource[], inScope: (source: string) => boolean): Promise<DeclaredConnection[]> {
-    const { ledger } = this.#options;
-    const declared = declaredConnections({ ...this.#options, resources, recorded: ledger.connections() });
+  update(resources: readonly Resource[], inScope: (source: string) => boolean): Promise<DeclaredConnection[]> {
+    const turn = this.#turn.catch(() => undefined).then(() => this.#update(resources, inScope));
+    this.#turn = turn;
+    return turn;
+  }
+
+  async #update(resources: readonly Resource[], inScope: (source: string) => boolean): Promise<DeclaredConnection[]> {
+    const { ledger, kubernetes, opensAll = false } = this.#options;
+    const isKubernetes = kubernetes !== undefined;
+    const declared = declaredConnections({ ...this.#options, isKubernetes, resources, recorded: ledger.connections() });
     const used = usedBy(resources, ledger, inScope);
+    if (opensAll) for (const c of declared) if (!c.isRecorded) used.add(keyOf(c));
     const together = declared.filter((c) => used.has(keyOf(c)));
     const connections = await Promise.all(
       declared.map((c) => (together.includes(c) ? this.#open(c, together) : Promise.resolve(c))),
     );
     const kept = new Set(connections.map(keyOf).filter((key) => used.has(key)));
-    for (const [key, { client }] of this.#opened) {
+    for (const [key, { open }] of this.#opened) {
       if (kept.has(key)) continue;
       this.#opened.delete(key);
-      await client?.close();
+      await open?.client.close();
     }
     return connections;
   }
 
   /** Whether it is in use: opened, or refused for the reason that it carries. */
   isInUse(connection: DeclaredConnection): boolean {
-    return this.#opened.get(keyOf(connection))?.connection === connection;
+    return this.#opened.get(keyOf(connection))?.shown === connection;
   }
 
   async close(): Promise<void> {
-    for (const { client } of this.#opened.values()) await client?.close();
+    await this.#turn.catch(() => undefined);
+    const open = [...this.#opened.values()].flatMap((opened) => opened.open ?? []);
+    await Promise.all(open.map(({ client }) => client.close()));
   }
 
   async #open(connection: DeclaredConnection, connections: readonly DeclaredConnection[]): Promise<DeclaredConnection> {
     const key = keyOf(connection);
     const declared = JSON.stringify(connection);
     const before = this.#opened.get(key);
-    if (before?.declared === declared && before.client !== undefined) return before.connection;
-    const opened = await this.#opening(connection, connections);
-    this.#opened.set(key, { ...opened, declared });
-    await before?.client?.close();
+    if (before?.declared === declared && before.open !== undefined) return this.#show(before);
+    const opening = await this.#opening(connection, connections);
+    const opened: Opened = { ...opening, declared, shown: opening.connection };
+    this.#opened.set(key, opened);
+    await before?.open?.client.close();
+    // Tried again in vain: nothing has changed.
+    if (before?.declared === declared && isSameRefusal(before.shown, opened.connection)) opened.shown = before.shown;
+    else this.#show(opened, true);
+    return opened.shown;
+  }
+
+  /** @param isNew whether it was opened anew, and so is another object whatever it says. */
+  #show(opened: Opened, isNew = false): DeclaredConnection {
+    const { connection } = opened;
+    const refused = connection.refused ?? troubleOf(opened);
+    if (!isNew && refused?.error === opened.shown.refused?.error) return opened.shown;
+    opened.shown = refused === undefined ? connection : { ...connection, refused };
     // A refused one stays recorded as it was, or the next run would take its new address for the old one.
     const { base, ledger } = this.#options;
-    if (opened.connection.refused === undefined) ledger.connect(recordOf(connection, pathNameIn(base)));
-    return opened.connection;
+    if (refused === undefined) ledger.connect(recordOf(connection, pathNameIn(base)));
+    return opened.shown;
   }
 
   async #opening(
     connection: DeclaredConnection,
     connections: readonly DeclaredConnection[],
-  ): Promise<Omit<Opened, 'declared'>> {
-    if (connection.refused !== undefined) return { connection, client: undefined };
-    const access = { ...this.#options, connections };
+  ): Promise<Pick<Opened, 'connection' | 'open'>> {
+    if (connection.refused !== undefined) return { connection, open: undefined };
+    const { isStrict } = this.#options;
+    const access = { ...this.#options, connections, isLasting: !isStrict };
+    const onChange = (): void => {
+      this.#changed(connection);
+    };
     try {
-      const client = await (connection.kind === 'NomadCluster'
-        ? openNomad(connection, access)
-        : openVault(connection, access));
-      return { connection, client };
+      const open: Open<Client> = await (connection.kind === 'NomadCluster'
+        ? openNomad(connection, access, onChange)
+        : openVault(connection, access, onChange));
+      const trouble = troubleOf({ connection, open });
+      if (!isStrict || trouble?.reason !== 'Denied') return { connection, open };
+      await open.client.close();
+      throw new UsageError(trouble.error);
     } catch (error) {
-      if (this.#options.isStrict || !(error instanceof UsageError)) throw error;
-      return { connection: { ...connection, refused: { error: error.message, reason: 'Denied' } }, client: undefined };
+      if (isStrict || !(error instanceof UsageError)) throw error;
+      return { connection: { ...connection, refused: { error: error.message, reason: 'Denied' } }, open: undefined };
     }
   }
 
+  /** Something about a credential: perhaps no more than that there is another token. */
+  #changed(connection: DeclaredConnection): void {
+    const opened = this.#opened.get(keyOf(connection));
+    if (opened?.connection !== connection) return;
+    if (troubleOf(opened)?.error !== opened.shown.refused?.error) this.#options.onChange?.();
+  }
+
   #client(kind: DeclaredConnection['kind'], name: string): NomadApi | VaultApi {
-    const client = this.#opened.get(`${kind}/${name}`)?.client;
+    const client = this.#opened.get(`${kind}/${name}`)?.open?.client;
     if (client === undefined) throw new TargetError(`there is no ${kind} named ${name}`, { class: 'dependency' });
     return client;
   }
+}
+
+function isSameRefusal(a: DeclaredConnection, b: DeclaredConnection): boolean {
+  return a.refused !== undefined && a.refused.error === b.refused?.error;
+}
+
+function troubleOf({ connection, open }: Pick<Opened, 'connection' | 'open'>): Unreadable | undefined {
+  const trouble = open?.credential.trouble;
+  return trouble && { ...trouble, error: `${connection.kind} ${connection.name}: ${trouble.error}` };
 }
 
 function keyOf({ kind, name }: Pick<ConnectionReference, 'kind' | 'name'>): string {

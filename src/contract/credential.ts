@@ -18,6 +18,16 @@ export interface Credential {
   close(): Promise<void>;
 }
 
+/** A token that stays what it is. */
+export function fixedCredential(token: string): Credential {
+  return {
+    trouble: undefined,
+    token: () => token,
+    replaced: () => Promise.resolve(false),
+    close: () => Promise.resolve(),
+  };
+}
+
 /** A token of Vault's, with the time that it has. */
 export interface VaultLease {
   readonly token: string;

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { pem } from './schema.ts';
+import { mountPath, pem } from './schema.ts';
 
 /** What NomadCluster and VaultServer have in common. */
 
@@ -22,28 +22,92 @@ export const tls = z
   .describe('How the server is verified, and how we present ourselves to it.');
 export type Tls = z.infer<typeof tls>;
 
-export const AUTH_METHODS = ['tokenSecretRef', 'tokenFile', 'tokenEnv'] as const;
+/** Key of a Kubernetes Secret. */
+function secretKey(key: string): z.ZodType<SecretKey> {
+  return z.strictObject({
+    namespace: z.string().min(1).max(63).describe('Namespace of the Secret.'),
+    name: z.string().min(1).max(253).describe('Name of the Secret.'),
+    key: z.string().min(1).max(253).default(key).describe('Key in its data.'),
+  });
+}
+export interface SecretKey {
+  namespace: string;
+  name: string;
+  key: string;
+}
 
-export const auth = z
+const variable = z
+  .string()
+  .max(256)
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' });
+
+const FROM_FILE = 'relative to the manifest. Read again when it changes';
+const FROM_SECRET = '(Kubernetes source only). A change of it counts from the next request on';
+
+/** Ways to a token that somebody made. */
+export const TOKEN_METHODS = ['tokenSecretRef', 'tokenFile', 'tokenEnv'] as const;
+
+const tokens = {
+  tokenSecretRef: secretKey('token')
+    .optional()
+    .describe(`Key of a Kubernetes Secret that holds the token ${FROM_SECRET}.`),
+  tokenFile: path.optional().describe(`File that holds the token; ${FROM_FILE}.`),
+  tokenEnv: variable.optional().describe('Environment variable that holds the token.'),
+};
+const CHOICE = 'Where the credential comes from: exactly one of these.';
+
+export const nomadAuth = z.strictObject(tokens).describe(CHOICE);
+export type NomadAuth = z.infer<typeof nomadAuth>;
+
+/** Where the installed operator finds the token of its ServiceAccount that is made for Vault. */
+export const PROJECTED_TOKEN = '/var/run/secrets/nomad-access.io/vault/token';
+
+function tokenLogin(mount: string, method: string): z.ZodType<TokenLogin> {
+  return z.strictObject({
+    mount: mountPath.default(mount).describe(`Path of the ${method} auth method.`),
+    role: z.string().min(1).max(512).describe('Role to log in as.'),
+    tokenFile: path
+      .default(PROJECTED_TOKEN)
+      .describe('File with the JWT, read at each login: a projected ServiceAccount token whose audience is Vault.'),
+  });
+}
+export interface TokenLogin {
+  mount: string;
+  role: string;
+  tokenFile: string;
+}
+
+export const VAULT_METHODS = [...TOKEN_METHODS, 'kubernetes', 'jwt', 'approle'] as const;
+export const SECRET_ID_METHODS = ['secretIdSecretRef', 'secretIdFile', 'secretIdEnv'] as const;
+
+export const vaultAuth = z
   .strictObject({
-    tokenSecretRef: z
+    ...tokens,
+    kubernetes: tokenLogin('kubernetes', 'Kubernetes')
+      .optional()
+      .describe(
+        'Log in by Vault’s Kubernetes auth method, with a ServiceAccount’s token. As with every login, the token that Vault gives is renewed, replaced before it ends or when it was revoked, and revoked at the end.',
+      ),
+    jwt: tokenLogin('jwt', 'JWT')
+      .optional()
+      .describe('Log in by Vault’s JWT auth method, with a token of any issuer that Vault trusts.'),
+    approle: z
       .strictObject({
-        namespace: z.string().min(1).max(63).describe('Namespace of the Secret.'),
-        name: z.string().min(1).max(253).describe('Name of the Secret.'),
-        key: z.string().min(1).max(253).default('token').describe('Key in its data.'),
+        mount: mountPath.default('approle').describe('Path of the AppRole auth method.'),
+        roleId: z.string().min(1).max(512).describe('RoleID of the role. It is no secret.'),
+        secretIdSecretRef: secretKey('secret-id')
+          .optional()
+          .describe(`Key of a Kubernetes Secret that holds the SecretID ${FROM_SECRET}.`),
+        secretIdFile: path.optional().describe(`File that holds the SecretID; ${FROM_FILE}.`),
+        secretIdEnv: variable.optional().describe('Environment variable that holds the SecretID.'),
       })
       .optional()
-      .describe('Key of a Kubernetes Secret that holds the token (Kubernetes source only).'),
-    tokenFile: path.optional().describe('File that holds the token; relative to the manifest. Read at each start.'),
-    tokenEnv: z
-      .string()
-      .max(256)
-      .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' })
-      .optional()
-      .describe('Environment variable that holds the token.'),
+      .describe(
+        'Log in by Vault’s AppRole auth method. Without a SecretID only where the role has bind_secret_id=false.',
+      ),
   })
-  .describe('Where the credential comes from: exactly one of these.');
-export type Auth = z.infer<typeof auth>;
+  .describe(CHOICE);
+export type VaultAuth = z.infer<typeof vaultAuth>;
 
 const patterns = z.array(z.string().min(1).max(256)).max(256);
 
@@ -65,6 +129,6 @@ export const grants = z
       .describe('Whether a resource may manage the policy `anonymous`, which governs every request without a token.'),
   })
   .describe(
-    'What may be done through the connection. Absent: everything in a directory (but not the anonymous policy).',
+    'What may be done through the connection. Absent: everything in a directory (but not the anonymous policy); in Kubernetes every namespace may use it, but not for management tokens, global tokens and the anonymous policy.',
   );
 export type Grants = z.infer<typeof grants>;

@@ -30,6 +30,12 @@ export const connectionName = z
     error: 'must be the metadata.name of a connection (lower-case letters, digits, dashes, dots)',
   });
 
+/** Where something is mounted on Vault. */
+export const mountPath = z
+  .string()
+  .max(512)
+  .regex(/^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/, { error: 'must be a mount path without a slash at either end' });
+
 /** HCL, JSON or PEM: long texts, bounded by what Nomad and the API server store. */
 export const document = z.string().max(524_288);
 export const pem = z
@@ -118,15 +124,38 @@ export function immutable(path: string): SpecRule {
 
 /** Exactly one of the fields is set. */
 export function exactlyOne(parent: string, fields: readonly string[]): SpecRule {
-  const at = parent === '' ? 'self' : `self.${parent}`;
-  const count = fields.map((f) => `(has(${at}.${f}) ? 1 : 0)`).join(' + ');
   return {
-    cel: `${count} == 1`,
-    holds: (spec: Record<string, unknown>) => {
-      const holder = (parent === '' ? spec : spec[parent]) as Record<string, unknown> | undefined;
-      return holder === undefined || fields.filter((f) => holder[f] !== undefined).length === 1;
+    cel: `${countOf(parent, fields)} == 1`,
+    holds: (spec: object) => {
+      const count = numberOf(spec, parent, fields);
+      return count === undefined || count === 1;
     },
     path: parent,
     message: `exactly one of ${fields.join(', ')} must be set${parent === '' ? '' : ` in ${parent}`}`,
   };
+}
+
+/** At most one of the fields is set, where their optional parent is: `auth.approle`. */
+export function atMostOne(parent: string, fields: readonly string[]): SpecRule {
+  return {
+    cel: `!has(self.${parent}) || ${countOf(parent, fields)} <= 1`,
+    holds: (spec: object) => (numberOf(spec, parent, fields) ?? 0) <= 1,
+    path: parent,
+    message: `at most one of ${fields.join(', ')} may be set in ${parent}`,
+  };
+}
+
+function countOf(parent: string, fields: readonly string[]): string {
+  const at = parent === '' ? 'self' : `self.${parent}`;
+  return fields.map((f) => `(has(${at}.${f}) ? 1 : 0)`).join(' + ');
+}
+
+/** @returns undefined where there is no such parent. */
+function numberOf(spec: object, parent: string, fields: readonly string[]): number | undefined {
+  let holder: unknown = spec;
+  for (const part of parent === '' ? [] : parent.split('.'))
+    holder = (holder as Record<string, unknown> | undefined)?.[part];
+  return holder === undefined
+    ? undefined
+    : fields.filter((f) => (holder as Record<string, unknown>)[f] !== undefined).length;
 }

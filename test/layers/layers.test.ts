@@ -12,6 +12,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   sources: ['contract', 'plan'],
   http: ['contract'],
   kubernetes: ['contract', 'http'],
+  credentials: ['contract', 'plan'],
   targets: ['contract', 'plan', 'http'],
   sinks: ['contract', 'plan'],
   state: ['contract', 'plan'],

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
-import { auth, AUTH_METHODS, grants, tls } from '../connection.ts';
+import { grants, nomadAuth, tls, TOKEN_METHODS } from '../connection.ts';
 import { duration, exactlyOne, urlError } from '../schema.ts';
 
 const spec = z.strictObject({
@@ -20,7 +20,7 @@ const spec = z.strictObject({
       'Region that requests are for. Policies and roles are always written in the authoritative region. Default: the agent’s own.',
     ),
   tls: tls.optional(),
-  auth,
+  auth: nomadAuth,
   maxConnections: z
     .int()
     .min(1)
@@ -41,7 +41,7 @@ export const nomadCluster: Kind<NomadClusterSpec> = {
   scope: 'Cluster',
   description: 'A connection to a region of a Nomad cluster, and what may be done through it.',
   spec,
-  rules: [exactlyOne('auth', AUTH_METHODS)],
+  rules: [exactlyOne('auth', TOKEN_METHODS)],
   printerColumns: [{ name: 'Address', type: 'string', jsonPath: '.spec.address' }],
   example: `apiVersion: nomad-access.io/v1alpha1
 kind: NomadCluster

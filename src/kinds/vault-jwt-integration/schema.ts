@@ -7,6 +7,7 @@ import {
   httpUrl,
   immutable,
   managed,
+  mountPath,
   oneOrMany,
   pem,
   signedDuration,
@@ -19,11 +20,6 @@ const vaultName = z
   .regex(/^[a-z0-9_.-]+$/, {
     error: 'must be lower-case letters, digits, dots, dashes and underscores (Vault lower-cases names)',
   });
-
-const mountPath = z
-  .string()
-  .max(512)
-  .regex(/^[A-Za-z0-9_.-]+(\/[A-Za-z0-9_.-]+)*$/, { error: 'must be a mount path without a slash at either end' });
 
 const BUILT_IN_POLICIES = ['root', 'default', 'default-ceiling'];
 

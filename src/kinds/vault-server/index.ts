@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
-import { auth, AUTH_METHODS, grants, tls } from '../connection.ts';
-import { duration, exactlyOne, httpUrl } from '../schema.ts';
+import { grants, SECRET_ID_METHODS, tls, VAULT_METHODS, vaultAuth } from '../connection.ts';
+import { atMostOne, duration, exactlyOne, httpUrl } from '../schema.ts';
 
 const spec = z.strictObject({
   address: httpUrl.describe('Address of Vault: `https://vault.example.com:8200`.'),
@@ -12,7 +12,7 @@ const spec = z.strictObject({
     .optional()
     .describe('Enterprise namespace that everything happens in; sent as X-Vault-Namespace.'),
   tls: tls.optional(),
-  auth,
+  auth: vaultAuth,
   maxConnections: z.int().min(1).max(256).default(32).describe('Connections at most.'),
   sweepInterval: duration
     .default('15s')
@@ -34,7 +34,7 @@ export const vaultServer: Kind<VaultServerSpec> = {
   scope: 'Cluster',
   description: 'A connection to a Vault server (and Enterprise namespace), and what may be done through it.',
   spec,
-  rules: [exactlyOne('auth', AUTH_METHODS)],
+  rules: [exactlyOne('auth', VAULT_METHODS), atMostOne('auth.approle', SECRET_ID_METHODS)],
   printerColumns: [{ name: 'Address', type: 'string', jsonPath: '.spec.address' }],
   example: `apiVersion: nomad-access.io/v1alpha1
 kind: VaultServer

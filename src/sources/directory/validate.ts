@@ -134,8 +134,15 @@ class Validation {
 
   /** What can be declared, but not in a directory. */
   #onlyKubernetes({ auth }: Record<string, unknown>): void {
-    if (!isRecord(auth) || auth['tokenSecretRef'] === undefined) return;
-    this.#reportAt('spec.auth.tokenSecretRef', 'needs the Kubernetes source; use tokenEnv or tokenFile');
+    if (!isRecord(auth)) return;
+    const { approle } = auth;
+    if (auth['tokenSecretRef'] !== undefined)
+      this.#reportAt('spec.auth.tokenSecretRef', 'needs the Kubernetes source; use tokenEnv or tokenFile');
+    if (isRecord(approle) && approle['secretIdSecretRef'] !== undefined)
+      this.#reportAt(
+        'spec.auth.approle.secretIdSecretRef',
+        'needs the Kubernetes source; use secretIdEnv or secretIdFile',
+      );
   }
 
   #resource(kind: AnyKind, declaration: Declaration, spec: unknown): Resource {

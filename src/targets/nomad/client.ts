@@ -1,10 +1,13 @@
+import type { Credential } from '../../contract/credential.ts';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
+import { authenticated, credentialOf } from '../authenticated.ts';
 import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../../http/http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
-  readonly token: string | undefined;
+  /** A credential is closed together with the client. */
+  readonly token: Credential | string | undefined;
   readonly region?: string | undefined;
   /** `user:password` for a proxy in front of Nomad that asks for it (NOMAD_HTTP_AUTH). */
   readonly httpAuth?: string | undefined;
@@ -21,15 +24,16 @@ const QUIET_MS = { first: 10_000, later: 45_000 };
 export class NomadClient implements NomadApi {
   readonly address: string;
   readonly #http: Transport;
+  readonly #credential: Credential | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #region: string | undefined;
 
   constructor(options: NomadClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
     this.#http = transport;
+    this.#credential = credentialOf(options.token);
     this.#region = options.region;
     this.#headers = {
-      ...(options.token !== undefined && { 'x-nomad-token': options.token }),
       ...(options.httpAuth !== undefined && {
         authorization: `Basic ${Buffer.from(options.httpAuth).toString('base64')}`,
       }),
@@ -80,10 +84,15 @@ export class NomadClient implements NomadApi {
     if (this.#region !== undefined) query.push(`region=${encodeURIComponent(this.#region)}`);
     const path = `/v1/event/stream?${query.join('&')}`;
     // Compressed, as it may be, an event would wait until the server's compressor is full.
-    const headers = { ...this.#headers, 'accept-encoding': 'identity' };
+    const token = this.#credential?.token();
+    const headers = { ...this.#headersWith(token), 'accept-encoding': 'identity' };
     for await (const line of this.#http.lines({ path, headers, quietMs: QUIET_MS, signal })) {
       if (typeof line === 'string') yield this.#events(line);
-      else this.#body('GET', '/v1/event/stream', line);
+      else {
+        // Whoever reads it begins again after a failure, and with the token of then.
+        if (isRefusal(line) && token !== undefined) await this.#credential?.replaced(token);
+        this.#body('GET', '/v1/event/stream', line);
+      }
     }
   }
 
@@ -118,8 +127,13 @@ export class NomadClient implements NomadApi {
     throw this.#refused(method, path, response, !idempotent && response.status >= 500);
   }
 
-  close(): Promise<void> {
-    return this.#http.close();
+  async close(): Promise<void> {
+    await this.#credential?.close();
+    await this.#http.close();
+  }
+
+  #headersWith(token: string | undefined): Readonly<Record<string, string>> {
+    return token === undefined ? this.#headers : { ...this.#headers, 'x-nomad-token': token };
   }
 
   #send(
@@ -130,14 +144,16 @@ export class NomadClient implements NomadApi {
     idempotent: boolean,
     signal: AbortSignal | undefined,
   ): Promise<HttpResponse> {
-    return this.#http.request({
+    const request = {
       method,
       path: withQuery(path, { ...query, region: this.#region }),
-      headers: this.#headers,
       body: body === undefined ? undefined : JSON.stringify(body),
       idempotent,
       signal,
-    });
+    };
+    const send = (token: string | undefined): Promise<HttpResponse> =>
+      this.#http.request({ ...request, headers: this.#headersWith(token) });
+    return authenticated(this.#credential, send, isRefusal);
   }
 
   #reply<T>(method: HttpRequest['method'], path: string, response: HttpResponse): NomadReply<T> {
@@ -218,8 +234,13 @@ function withQuery(path: string, query: Query): string {
 /** Reading a token with one that has expired answers 500; everything else that is asked with it 403. */
 const EXPIRED = /^ACL token expired$|: ACL token expired$/;
 
-function classOf({ status, text }: HttpResponse): ErrorClass {
-  if (status === 401 || status === 403 || (status === 500 && EXPIRED.test(text.trim()))) return 'denied';
+function isRefusal({ status, text }: HttpResponse): boolean {
+  return status === 401 || status === 403 || (status === 500 && EXPIRED.test(text.trim()));
+}
+
+function classOf(response: HttpResponse): ErrorClass {
+  if (isRefusal(response)) return 'denied';
+  const { status } = response;
   return status === 429 || status >= 500 ? 'transient' : 'terminal';
 }
 

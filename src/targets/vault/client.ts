@@ -1,17 +1,21 @@
 import nodeVault from 'node-vault';
+import type { Credential } from '../../contract/credential.ts';
 import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { VaultApi } from '../../contract/target.ts';
+import { authenticated, credentialOf } from '../authenticated.ts';
 import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../../http/http.ts';
 
 export interface VaultClientOptions extends HttpOptions {
-  readonly token: string | undefined;
+  /** A credential is closed together with the client. */
+  readonly token: Credential | string | undefined;
   /** Enterprise namespace. */
   readonly namespace?: string | undefined;
 }
 
 interface Reply {
   readonly data?: unknown;
+  readonly auth?: unknown;
 }
 
 /** What node-vault hands to its transport, and what it wants back. */
@@ -36,12 +40,14 @@ export class VaultClient implements VaultApi {
   readonly address: string;
   readonly namespace: string | undefined;
   readonly #http: Transport;
+  readonly #credential: Credential | undefined;
   readonly #vault: nodeVault.client;
 
   constructor(options: VaultClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
     this.namespace = options.namespace;
     this.#http = transport;
+    this.#credential = credentialOf(options.token);
     this.#vault = nodeVault({
       endpoint: this.address,
       apiVersion: 'v1',
@@ -51,7 +57,7 @@ export class VaultClient implements VaultApi {
       'request-promise': { defaults: () => (request: TransportRequest) => this.#transport(request) },
     });
     // Set afterwards: as options, empty ones would be filled in from the environment of whoever runs us.
-    Object.assign(this.#vault, { token: options.token, namespace: options.namespace, pathPrefix: '' });
+    Object.assign(this.#vault, { token: undefined, namespace: options.namespace, pathPrefix: '' });
   }
 
   async read<T>(path: string, signal?: AbortSignal): Promise<T | undefined> {
@@ -72,21 +78,40 @@ export class VaultClient implements VaultApi {
     await this.#unlessMissing('DELETE', path, () => this.#vault.delete(path, { signal }));
   }
 
-  close(): Promise<void> {
-    return this.#http.close();
+  /** A login or a renewal. @returns what Vault says of the token, the reply's `auth`. @throws TargetError */
+  async authenticate<T>(path: string, data: unknown, signal?: AbortSignal): Promise<T> {
+    const { auth } = await this.#explained(
+      'PUT',
+      path,
+      () => this.#vault.write(path, data, { signal }) as Promise<Reply>,
+    );
+    if (typeof auth === 'object' && auth !== null) return auth as T;
+    throw foreignAnswer('Vault', `PUT ${this.address}/v1/${path}`, 200);
+  }
+
+  async close(): Promise<void> {
+    await this.#credential?.close();
+    await this.#http.close();
   }
 
   /** Every write that we send is idempotent: Vault's paths name what they make. */
   async #transport(request: TransportRequest): Promise<TransportReply> {
     const url = new URL(request.uri);
-    const response = await this.#http.request({
-      method: request.method,
-      path: `${url.pathname}${url.search}`,
-      headers: { ...request.headers, 'x-vault-request': 'true', 'content-type': 'application/json' },
-      body: request.json === undefined ? undefined : JSON.stringify(request.json),
-      idempotent: true,
-      signal: request.signal,
-    });
+    const send = (token: string | undefined): Promise<HttpResponse> =>
+      this.#http.request({
+        method: request.method,
+        path: `${url.pathname}${url.search}`,
+        headers: {
+          ...request.headers,
+          'x-vault-request': 'true',
+          'content-type': 'application/json',
+          ...(token !== undefined && { 'x-vault-token': token }),
+        },
+        body: request.json === undefined ? undefined : JSON.stringify(request.json),
+        idempotent: true,
+        signal: request.signal,
+      });
+    const response = await authenticated(this.#credential, send, ({ status }) => status === 403);
     const body = bodyOf(response);
     if (!isVaults(request.method, response.status, body))
       throw foreignAnswer('Vault', `${request.method} ${request.uri}`, response.status);
@@ -111,7 +136,7 @@ export class VaultClient implements VaultApi {
       if (response === undefined) throw error;
       const { statusCode: status, body } = response;
       const words = errorsOf(body);
-      const why = isForeignRefusal(status, body) ? foreignRefusal('Vault', String(body)) : advice(status, words);
+      const why = isForeignRefusal(status, body) ? foreignRefusal('Vault', String(body)) : advice(status, words, path);
       throw new TargetError(`${verb} ${this.address}/v1/${path}: ${String(status)} ${why}`, {
         class: classOf(status, words),
         status,
@@ -173,13 +198,15 @@ function classOf(status: number, words: string): ErrorClass {
   return status === 429 || status >= 500 ? 'transient' : 'terminal';
 }
 
-function advice(status: number, words: string): string {
+function advice(status: number, words: string, path: string): string {
   if (status === 400 && /HTTP request to an HTTPS server/.test(words))
     return 'the server speaks TLS there: use https://';
   if (UNREACHABLE_KEYS.test(words)) {
     return `${words}: Vault could not fetch the keys there. Does something answer at that URL, can Vault reach it, and does it trust its certificate (jwksCaPem)?`;
   }
   if (status === 503 && /sealed/i.test(words)) return `${words}: unseal it`;
+  if (status === 403 && path.endsWith('/login'))
+    return `${words}: is that auth method enabled there, and does its role accept what we log in with?`;
   if (status === 403) return `${words}: the token given for this VaultServer is not valid or lacks the right`;
   return words;
 }

@@ -1,0 +1,133 @@
+import { resolve } from 'node:path';
+import { systemClock, type Clock } from '../contract/clock.ts';
+import type { Credential } from '../contract/credential.ts';
+import { UsageError } from '../contract/errors.ts';
+import type { KubernetesApi } from '../contract/kubernetes.ts';
+import type { HttpOptions } from '../http/http.ts';
+import type { TlsOptions } from '../http/tls.ts';
+import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
+import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
+import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
+import { NomadClient } from '../targets/nomad/client.ts';
+import { VaultClient } from '../targets/vault/client.ts';
+import { vaultTokens } from '../targets/vault/tokens.ts';
+import type { DeclaredConnection } from './connections.ts';
+import { isOurs, nomadCredential, vaultCredential, type CredentialAccess } from './credentials.ts';
+
+/** What connections are opened with, and what decides where credentials may go. */
+export interface Access {
+  readonly env: Environment;
+  /** As given to --allow-address. */
+  readonly allowed: readonly string[];
+  /** All that are opened together. */
+  readonly connections: readonly DeclaredConnection[];
+  /** Given where connections are declared in Kubernetes, by administrators, and Secrets hold credentials. */
+  readonly kubernetes?: KubernetesApi | undefined;
+  /** Asked in the tick of every send. @see HttpOptions.gate */
+  readonly gate?: (() => void) | undefined;
+  /** Told of every request. */
+  readonly onReply?: (connection: DeclaredConnection, method: string, status: number, seconds: number) => void;
+  /** Default: the system's. */
+  readonly clock?: Clock;
+  /** Between 0 and 1. Default: Math.random */
+  readonly random?: () => number;
+  /** @see CredentialAccess.isLasting; default: no */
+  readonly isLasting?: boolean;
+}
+
+/** A connection that is open. Closing the client ends the credential, too. */
+export interface Open<Client> {
+  readonly client: Client;
+  readonly credential: Credential;
+}
+
+/**
+ * @param onChange told when there is another token, or trouble with it is not what it was.
+ * @throws UsageError where the credential can't be had as long as we run, or must not go to that address.
+ */
+export async function openNomad(
+  connection: DeclaredConnection,
+  access: Access,
+  onChange: () => void = () => undefined,
+): Promise<Open<NomadClient>> {
+  const spec = connection.spec as NomadClusterSpec;
+  const { address } = nomadEnvironment(access.env);
+  guardAddress(connection, address, 'NOMAD_ADDR', access);
+  // A proxy's password is a credential of ours, wherever the token comes from.
+  const httpAuth = isAllowed(connection, address, access) ? access.env['NOMAD_HTTP_AUTH'] : undefined;
+  const credential = await nomadCredential(connection, credentialAccess(access, onChange));
+  const client = new NomadClient({
+    ...httpOf(connection, access),
+    token: credential,
+    region: spec.region,
+    httpAuth: httpAuth === '' ? undefined : httpAuth,
+  });
+  return { client, credential };
+}
+
+/** As `openNomad`. */
+export async function openVault(
+  connection: DeclaredConnection,
+  access: Access,
+  onChange: () => void = () => undefined,
+): Promise<Open<VaultClient>> {
+  const { namespace } = connection.spec as VaultServerSpec;
+  guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
+  const options = { ...httpOf(connection, access), namespace };
+  const credential = await vaultCredential(connection, credentialAccess(access, onChange), () => vaultTokens(options));
+  return { client: new VaultClient({ ...options, token: credential }), credential };
+}
+
+function credentialAccess(access: Access, onChange: () => void): CredentialAccess {
+  const { env, kubernetes, clock = systemClock, random = Math.random, isLasting = false } = access;
+  return { env, kubernetes, clock, random, isLasting, onChange };
+}
+
+function httpOf(connection: DeclaredConnection, { gate, onReply }: Access): HttpOptions {
+  return {
+    address: connection.address,
+    tls: tlsIn(connection.spec.tls, connection.folder),
+    maxConnections: connection.maxConnections,
+    ...(gate && { gate }),
+    ...(onReply && {
+      onReply: (method: string, status: number, seconds: number) => {
+        onReply(connection, method, status, seconds);
+      },
+    }),
+  };
+}
+
+function isAllowed(connection: DeclaredConnection, fromEnvironment: string, { allowed }: Access): boolean {
+  return [fromEnvironment, ...allowed].some((address) => sameAddress(address, connection.address));
+}
+
+/** Who writes manifests need not hold the credentials: they go only where whoever holds them said. */
+function guardAddress(connection: DeclaredConnection, fromEnvironment: string, variable: string, access: Access): void {
+  if (!isOurs(connection, access.kubernetes !== undefined) || isAllowed(connection, fromEnvironment, access)) return;
+  const source = connection.isRecorded
+    ? 'the inventory'
+    : access.kubernetes
+      ? `the ${connection.kind}`
+      : 'the manifest';
+  const isVariableTaken = access.connections.some(
+    (c) => c !== connection && c.kind === connection.kind && sameAddress(c.address, fromEnvironment),
+  );
+  const ways = [...(isVariableTaken ? [] : [`set ${variable} to it`]), `add --allow-address ${connection.address}`];
+  throw new UsageError(
+    `${connection.kind} ${connection.name}: no credential is sent to ${connection.address}, because only ${source} names that address. ` +
+      `If it is right, ${ways.join(' or ')}`,
+  );
+}
+
+function tlsIn(tls: TlsOptions | undefined, folder: string): TlsOptions | undefined {
+  if (tls === undefined) return undefined;
+  const inFolder = (path: string | undefined): string | undefined =>
+    path === undefined ? undefined : resolve(folder, path);
+  return {
+    ...tls,
+    caFile: inFolder(tls.caFile),
+    caPath: inFolder(tls.caPath),
+    clientCertFile: inFolder(tls.clientCertFile),
+    clientKeyFile: inFolder(tls.clientKeyFile),
+  };
+}
