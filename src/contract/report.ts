@@ -30,6 +30,8 @@ export interface ResourceReport {
   readonly changes: readonly ReportedChange[];
   /** It is declared no more, and nothing of it is owned any more: saved. */
   readonly isGone: boolean;
+  /** It is about the declaration as it is now; another pass follows otherwise. */
+  readonly isCurrent: boolean;
 }
 
 /** Told how each resource came out of a pass. Must not throw, nor wait. */

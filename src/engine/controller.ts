@@ -48,6 +48,15 @@ export interface ControllerOptions {
   readonly report?: Reporter | undefined;
 }
 
+/** What came of a pass over one resource. */
+interface Settled {
+  readonly results: readonly StepResult[];
+  readonly isDrift: (planned: PlannedStep) => boolean;
+  /** It is declared as it was when the pass began. */
+  readonly isCurrent: boolean;
+  readonly seconds: number;
+}
+
 /** Delays before a resource is tried again; milliseconds. */
 const AGAIN_MS = { dependency: 5_000, denied: 30_000, least: 250, most: 60_000 };
 
@@ -222,6 +231,7 @@ export class Controller {
         live: undefined,
         changes: [],
         isGone: false,
+        isCurrent: true,
       });
   }
 
@@ -315,10 +325,12 @@ export class Controller {
     this.#handOver(planned);
     const steps = this.#guarded(composeFor(world, planned, (key) => this.#stateOf(key)));
     this.#note([...planned], steps);
+    const declared = new Map([...planned].map((id) => [id, this.#known(id)]));
     const drifts = this.#drifts(steps);
     const running = new Running(ids, steps, (id, results) => {
       const seconds = (clock.monotonic() - began) / 1000;
-      if (planned.has(id)) this.#settled(id, results, (step) => drifts.has(step), seconds);
+      const isCurrent = declared.get(id) === this.#known(id);
+      if (planned.has(id)) this.#settled(id, { results, isDrift: (step) => drifts.has(step), isCurrent, seconds });
       else this.#passedOver(id, seconds);
     });
     const written = this.#options.writing(steps);
@@ -445,12 +457,8 @@ export class Controller {
   }
 
   /** All steps of a resource are through. */
-  #settled(
-    id: string,
-    results: readonly StepResult[],
-    isDrift: (planned: PlannedStep) => boolean,
-    seconds: number,
-  ): void {
+  #settled(id: string, settled: Settled): void {
+    const { results, seconds } = settled;
     const { world, observer } = this.#options;
     const isDeclared = world.resources.has(id);
     const verdict = verdictOf(results);
@@ -472,12 +480,17 @@ export class Controller {
     // What was adopted may now be replaced.
     if (results.some(([{ step }, { status }]) => step.reason === 'Adopted' && status === 'unchanged'))
       this.#enqueue(id);
-    if (this.#options.report !== undefined) this.#report(id, results, isDrift);
+    if (this.#options.report !== undefined) this.#report(id, settled);
   }
 
-  #report(id: string, results: readonly StepResult[], isDrift: (planned: PlannedStep) => boolean): void {
+  /** As it is declared, or being deleted. */
+  #known(id: string): Resource | undefined {
+    return this.#resources.get(id) ?? this.#deleting.get(id);
+  }
+
+  #report(id: string, { results, isDrift, isCurrent }: Settled): void {
     const { world } = this.#options;
-    const resource = this.#resources.get(id) ?? this.#deleting.get(id);
+    const resource = this.#known(id);
     if (resource === undefined || this.#held.has(id)) return;
     const verdict = verdictOf(results);
     const isUndeclared = this.#deleting.has(id);
@@ -487,7 +500,7 @@ export class Controller {
     }
     const isGone = isUndeclared && verdict.again === undefined && world.ledger.ownedBy(id).length === 0;
     const live = isUndeclared ? undefined : this.#liveOf(id, resource, results);
-    const report = reportOf({ resource: idOf(resource), verdict, results, isDrift, live, isGone });
+    const report = reportOf({ resource: idOf(resource), verdict, results, isDrift, live, isGone, isCurrent });
     // A deletion that the inventory does not know of yet could be done over again, and then to what was orphaned.
     if (isGone) this.#background(world.ledger.flush().then(() => this.#options.report?.(report)));
     else this.#options.report?.(report);
@@ -502,7 +515,7 @@ export class Controller {
   }
 
   #told(id: string, report: Omit<ResourceReport, 'resource'>): void {
-    const resource = this.#resources.get(id) ?? this.#deleting.get(id);
+    const resource = this.#known(id);
     if (resource !== undefined) this.#options.report?.({ resource: idOf(resource), ...report });
   }
 
@@ -527,6 +540,7 @@ export class Controller {
       live: undefined,
       changes: [],
       isGone: true,
+      isCurrent: true,
     } as const;
     this.#background(
       ledger.flush().then(() => {

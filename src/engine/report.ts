@@ -11,9 +11,10 @@ export interface Pass {
   readonly isDrift: (planned: PlannedStep) => boolean;
   readonly live: ResourceReport['live'];
   readonly isGone: boolean;
+  readonly isCurrent: boolean;
 }
 
-export function reportOf({ resource, verdict, results, isDrift, live, isGone }: Pass): ResourceReport {
+export function reportOf({ resource, verdict, results, isDrift, live, isGone, isCurrent }: Pass): ResourceReport {
   const { ready, cause } = verdict;
   return {
     resource,
@@ -22,9 +23,13 @@ export function reportOf({ resource, verdict, results, isDrift, live, isGone }: 
     outlook: outlookOf(verdict),
     live,
     changes: results
-      .filter(([, { status }]) => status === 'done' || status === 'failed')
+      .filter(
+        ([{ step }, { status }]) =>
+          status === 'done' || status === 'failed' || (status === 'unchanged' && step.reason === 'Adopted'),
+      )
       .map(([planned, outcome]) => ({ step: planned.step, outcome, isDrift: isDrift(planned) })),
     isGone,
+    isCurrent,
   };
 }
 
