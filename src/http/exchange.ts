@@ -39,7 +39,13 @@ class Collector implements Dispatcher.DispatchHandler {
   readonly #chunks: Buffer[] = [];
   #status = 0;
   #headers: HttpResponse['headers'] = {};
-  #abort: (() => void) | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  /** Before the request has a connection there is nothing to abort: whoever waits for it is let go, and it is never sent. */
+  readonly #abort = (): void => {
+    const reason = this.#signal?.reason as Error;
+    if (this.#controller === undefined) this.#fail(reason);
+    else this.#controller.abort(reason);
+  };
 
   constructor(
     gate: (() => void) | undefined,
@@ -51,22 +57,17 @@ class Collector implements Dispatcher.DispatchHandler {
     this.#signal = signal;
     this.#done = done;
     this.#fail = fail;
+    signal?.addEventListener('abort', this.#abort, { once: true });
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     try {
+      this.#signal?.throwIfAborted();
       this.#gate?.();
+      this.#controller = controller;
     } catch (error) {
       controller.abort(error as Error);
-      return;
     }
-    const signal = this.#signal;
-    if (signal === undefined) return;
-    this.#abort = () => {
-      controller.abort(signal.reason as Error);
-    };
-    if (signal.aborted) this.#abort();
-    else signal.addEventListener('abort', this.#abort, { once: true });
   }
 
   onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: HttpResponse['headers']): void {
@@ -91,6 +92,6 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   #end(): void {
-    if (this.#abort !== undefined) this.#signal?.removeEventListener('abort', this.#abort);
+    this.#signal?.removeEventListener('abort', this.#abort);
   }
 }

@@ -143,6 +143,12 @@ export class Http implements Transport {
   async *lines(request: LinesRequest): AsyncGenerator<string | HttpResponse> {
     const quiet = new Quiet();
     const client = new Client(this.#origin, { ...this.#clientOptions, headersTimeout: 0, bodyTimeout: 0 });
+    const signal = AbortSignal.any([request.signal, quiet.signal]);
+    const end = (): void => {
+      client.destroy().catch(() => undefined);
+    };
+    // A signal ends a request only once it has a connection: who waits for one must not wait on, either.
+    signal.addEventListener('abort', end);
     try {
       quiet.start(request.quietMs.first);
       this.#gate();
@@ -150,7 +156,7 @@ export class Http implements Transport {
         method: 'GET',
         path: request.path,
         headers: request.headers,
-        signal: AbortSignal.any([request.signal, quiet.signal]),
+        signal,
       });
       if (reply.statusCode !== 200) {
         yield { status: reply.statusCode, headers: reply.headers, text: await reply.body.text() };
@@ -171,7 +177,8 @@ export class Http implements Transport {
       throw new TargetError(`GET ${this.#address}${path}: ${why}`, { class: 'transient', cause: error });
     } finally {
       quiet.stop();
-      client.destroy().catch(() => undefined);
+      signal.removeEventListener('abort', end);
+      end();
     }
   }
 

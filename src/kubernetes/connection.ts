@@ -1,5 +1,5 @@
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type LinesRequest } from '../http/http.ts';
-import type { Credentials, KubernetesAccess } from './kubeconfig.ts';
+import { isSame, isSameTls, type Credentials, type KubernetesAccess } from './kubeconfig.ts';
 
 export type ConnectionOptions = Pick<HttpOptions, 'maxConnections' | 'onReply' | 'retry'>;
 
@@ -63,12 +63,4 @@ export class Connection {
     void old?.transport.close();
     return transport;
   }
-}
-
-function isSame(a: Credentials, b: Credentials): boolean {
-  return a === b || (JSON.stringify(a.headers) === JSON.stringify(b.headers) && isSameTls(a, b));
-}
-
-function isSameTls(a: Credentials, b: Credentials): boolean {
-  return a === b || JSON.stringify(a.tls) === JSON.stringify(b.tls);
 }

@@ -76,9 +76,10 @@ class Follower<T extends KubernetesObject> {
 
   async run(): Promise<void> {
     while (!this.#signal.aborted) {
-      const isListing = this.#version === undefined;
+      let isListing = this.#version === undefined;
       try {
         this.#version ??= await this.#list();
+        isListing = false;
         await this.#watch(this.#version);
       } catch (error) {
         await this.#failed(error, isListing);
@@ -120,7 +121,8 @@ class Follower<T extends KubernetesObject> {
       told++;
     }
     if (told > 0 || this.#signal.aborted) return;
-    if (performance.now() - begun < (seconds * 1000) / 2) throw passing('the watch ended before its time');
+    if (performance.now() - begun < (seconds * 1000) / 2)
+      throw passing(`the watch of ${this.#collection.path} ended before its time`);
     this.#failures = 0;
   }
 
@@ -143,7 +145,7 @@ class Follower<T extends KubernetesObject> {
     const event = eventOf<T>(line);
     if (event !== undefined) return event;
     this.#version = undefined;
-    throw passing('the watch can not go on from where it was');
+    throw passing(`the watch of ${this.#collection.path} can not go on: ${errorIn(line)}`);
   }
 
   #refused(response: Parameters<typeof refusal>[1]): TargetError {
@@ -157,7 +159,7 @@ class Follower<T extends KubernetesObject> {
     const isRefused = status === 401 || status === 403 || status === 404;
     // What is refused may be another thing when it is allowed again.
     if (isRefused) this.#version = undefined;
-    // A watch that breaks once is everyday life.
+    // A watch that breaks once, or from too old a version, is everyday life.
     if (isListing || isRefused || this.#failures > 0) this.#tellTrouble(`${messageOf(error)}${adviceFor(status)}`);
     const { min, max } = this.#times.backoffMs;
     const wait = Math.min(max, min * 2 ** Math.min(this.#failures++, 20));
@@ -195,6 +197,17 @@ function eventOf<T extends KubernetesObject>(line: string): WatchEvent<T> | unde
   } catch {
     return undefined;
   }
+}
+
+/** The server's own words, where it told an error instead of a change. */
+function errorIn(line: string): string {
+  try {
+    const { object } = JSON.parse(line) as { readonly object?: { readonly message?: unknown } };
+    if (typeof object?.message === 'string') return object.message;
+  } catch {
+    // Said below.
+  }
+  return 'what came can not be read';
 }
 
 function passing(why: string): TargetError {

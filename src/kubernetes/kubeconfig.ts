@@ -33,6 +33,15 @@ export interface KubernetesAccess {
   renewed(refused: Credentials): Promise<Credentials>;
 }
 
+/** Whether they present the same one in the same way. */
+export function isSame(a: Credentials, b: Credentials): boolean {
+  return a === b || (JSON.stringify(a.headers) === JSON.stringify(b.headers) && isSameTls(a, b));
+}
+
+export function isSameTls(a: Credentials, b: Credentials): boolean {
+  return a === b || JSON.stringify(a.tls) === JSON.stringify(b.tls);
+}
+
 const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 /** Files are read, and plugins asked, this often at most; milliseconds. A refused credential is read anew at once. */
 const FRESH_MS = 10_000;
@@ -70,8 +79,10 @@ class Access implements KubernetesAccess {
   }
 
   async renewed(refused: Credentials): Promise<Credentials> {
+    const held = this.credentials();
+    const isHeld = isSame(await held, refused);
     // Of the many requests that were refused at once, the first one reads for all.
-    if ((await this.credentials()) === refused) this.#keep(this.#anew());
+    if (isHeld && this.#current === held) this.#keep(this.#anew());
     return this.credentials();
   }
 

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { TargetError } from '../../src/contract/errors.ts';
 import { Http, type HttpOptions, type HttpRequest } from '../../src/http/http.ts';
-import { startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
+import { startMute, startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
 
 const GONE = 'http://127.0.0.1:1';
 const PUT: HttpRequest = { method: 'PUT', path: '/x', headers: {}, body: '{}', idempotent: true };
@@ -127,6 +127,21 @@ describe('a request', () => {
     expect(server.seen).toHaveLength(1);
   });
 
+  it('stops waiting for a connection when it is aborted', async () => {
+    const mute = await startMute();
+    const abort = new AbortController();
+    const http = client(mute.address);
+    open.push(mute);
+    const begun = performance.now();
+    const sent = failureOf(http.request({ ...PUT, signal: abort.signal }));
+    setTimeout(() => {
+      abort.abort();
+    }, 50);
+    await sent;
+    // A connection is given up after 10 s.
+    expect(performance.now() - begun).toBeLessThan(5_000);
+  });
+
   it('follows no redirect: the token goes nowhere else', async () => {
     const elsewhere = await scripted(OK);
     const server = await scripted({ status: 307, headers: { location: `${elsewhere.address}/x` } });
@@ -195,6 +210,35 @@ describe('whoever may not act any more', () => {
     asked = 0;
     await expect(http.request(PUT)).rejects.toMatchObject({ class: 'transient', ambiguous: false });
     expect([asked, server.seen.length]).toEqual([1, 1]);
+  });
+  it('sends no request of the one who may not, while others send theirs', async () => {
+    const { server, http } = await gated(() => undefined);
+    const closed = (): void => {
+      throw new Error('the lease has ended');
+    };
+    const [mine, other] = await Promise.allSettled([http.request({ ...PUT, gate: closed }), http.request(POST)]);
+    expect(mine).toMatchObject({ status: 'rejected', reason: { class: 'transient', ambiguous: false } });
+    expect(other).toMatchObject({ status: 'fulfilled', value: { status: 200 } });
+    expect(server.seen.map(({ method }) => method)).toEqual(['POST']);
+  });
+  it('sends no request that waited for its turn while the right to it ended', async () => {
+    const waiting: (() => void)[] = [];
+    const server = await startScripted((outgoing) => {
+      waiting.push(() => outgoing.end());
+    });
+    const http = new Http({ address: server.address, maxConnections: 1 });
+    open.push(http, server);
+    let isOpen = true;
+    const gate = (): void => {
+      if (!isOpen) throw new Error('the lease has ended');
+    };
+    const sent = [http.request({ ...POST, gate }), http.request({ ...POST, gate })];
+    const outcome = Promise.allSettled(sent);
+    await expect.poll(() => waiting.length).toBe(1);
+    isOpen = false;
+    waiting[0]?.();
+    expect((await outcome).map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
+    expect(server.seen).toHaveLength(1);
   });
   it('makes no connection either', async () => {
     const { server, http } = await gated(() => {

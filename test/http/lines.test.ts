@@ -2,7 +2,7 @@ import type { ServerResponse } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { Http, type HttpResponse } from '../../src/http/http.ts';
-import { startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
+import { startMute, startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
 
 const LONG = 60_000;
 
@@ -38,6 +38,27 @@ describe('lines that come as they are told', () => {
     return seen;
   }
 
+  it('are announced as soon as the reply begins, however long the first one takes', async () => {
+    const server = await startScripted((outgoing) => {
+      outgoing.flushHeaders();
+    });
+    const http = new Http({ address: server.address, maxConnections: 1 });
+    open.push(http, server);
+    const abort = new AbortController();
+    let opened = 0;
+    const next = http
+      .lines({
+        path: '/',
+        headers: {},
+        quietMs: { first: LONG, later: LONG },
+        opened: () => opened++,
+        signal: abort.signal,
+      })
+      .next();
+    await expect.poll(() => opened).toBe(1);
+    abort.abort();
+    expect(await next).toMatchObject({ done: true });
+  });
   it('are whole, wherever the pieces end: inside a line, inside a character, between two lines', async () => {
     const umlaut = Buffer.from('ü€😀\n');
     const bytes = [...umlaut].map((byte) => Buffer.from([byte]));
@@ -88,6 +109,17 @@ describe('lines that come as they are told', () => {
         class: 'transient',
         message: expect.stringMatching(/^GET http:\/\/127.0.0.1:\d+\/events: it says nothing$/) as string,
       });
+    });
+    it('before there is a connection is one, too', async () => {
+      const mute = await startMute();
+      const http = new Http({ address: mute.address, maxConnections: 1 });
+      open.push(http, mute);
+      const quietMs = { first: 50, later: LONG };
+      const signal = new AbortController().signal;
+      const begun = performance.now();
+      await expect(http.lines({ path: '/', headers: {}, quietMs, signal }).next()).rejects.toThrow('it says nothing');
+      // A connection is given up after 10 s.
+      expect(performance.now() - begun).toBeLessThan(5_000);
     });
     it('after a 200 is one too: so Nomad refuses a token without the right', async () => {
       const { lines } = await reading(

@@ -1,5 +1,5 @@
 import { createServer, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 
 export interface Seen {
   readonly method: string;
@@ -52,6 +52,23 @@ export async function startScripted(...answers: readonly [Answer, ...Answer[]]):
           done();
         });
         server.closeAllConnections();
+      }),
+  };
+}
+
+/** Takes connections and never says a word: who asks it by https never comes to send a request. */
+export async function startMute(): Promise<{ address: string; close(): Promise<void> }> {
+  const sockets: Socket[] = [];
+  const server = createTcpServer((socket) => sockets.push(socket));
+  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  return {
+    address: `https://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    close: () =>
+      new Promise((done) => {
+        server.close(() => {
+          done();
+        });
+        for (const socket of sockets) socket.destroy();
       }),
   };
 }
