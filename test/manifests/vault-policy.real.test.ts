@@ -1,0 +1,137 @@
+import { readFileSync } from 'node:fs';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { Issuer } from '../e2e/issuer.ts';
+import { LiveVault } from '../e2e/live.ts';
+import { manifest, Workspace } from '../e2e/workspace.ts';
+import { requireServers } from '../servers/binaries.ts';
+import { startVault, type VaultServer } from '../servers/vault.ts';
+import { commandsFor, POLICY_FILE, runOnVault } from './vault-readme.ts';
+
+interface Block {
+  readonly path: string;
+  readonly capabilities: readonly string[];
+}
+
+/** The command line ends a single field with no newline where it is not on a terminal. */
+const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
+
+const blocks: Block[] = [
+  ...readFileSync(POLICY_FILE, 'utf8').matchAll(/^path "([^"]+)" \{\s*capabilities = \[([^\]]*)\]\s*\}/gm),
+].map(([, path = '', list = '']) => ({ path, capabilities: [...list.matchAll(/"(\w+)"/g)].map((m) => m[1] ?? '') }));
+
+/** Without one capability, and without the block where it has no other. */
+function without(path: string, capability: string): string {
+  const left = blocks.map((b) =>
+    b.path === path ? { ...b, capabilities: b.capabilities.filter((c) => c !== capability) } : b,
+  );
+  return left
+    .filter((b) => b.capabilities.length > 0)
+    .map((b) => `path "${b.path}" { capabilities = ${JSON.stringify(b.capabilities)} }`)
+    .join('\n');
+}
+
+const grants = blocks.flatMap(({ path, capabilities }) => capabilities.map((capability) => ({ path, capability })));
+
+/** No Nomad is asked for anything: the keys come from an issuer of our own. */
+describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', () => {
+  let vault: VaultServer;
+  let live: LiveVault;
+  let issuer: Issuer;
+  let workspace: Workspace;
+  let login: { roleId: string; secretId: string };
+
+  beforeAll(async () => {
+    [vault, issuer] = await Promise.all([startVault(), Issuer.start()]);
+    live = new LiveVault(vault);
+    runOnVault(vault, commandsFor(undefined));
+    const [roleId = '', secretId = ''] = runOnVault(vault, commandsFor('approle')).match(UUID) ?? [];
+    login = { roleId, secretId };
+  });
+  afterAll(() => Promise.all([vault.stop(), issuer.stop()]));
+  beforeEach(() => {
+    workspace = new Workspace({ nomad: { address: 'http://127.0.0.1:1', token: 'unused' } });
+    const auth = `auth: { approle: { roleId: ${login.roleId}, secretIdFile: ../secret-id } }`;
+    workspace.write('vault.yaml', manifest('VaultServer', 'default', `address: ${vault.address}\n${auth}`));
+    workspace.write('../secret-id', login.secretId);
+    workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${issuer.jwksUrl}`));
+  });
+  afterEach(async () => {
+    workspace.dispose();
+    await live.request('DELETE', 'sys/auth/jwt-nomad');
+    for (const name of await live.list('sys/policies/acl'))
+      if (name.startsWith('nomad-workloads')) await live.request('DELETE', `sys/policies/acl/${name}`);
+  });
+
+  const setPolicy = (policy: string): Promise<unknown> =>
+    live.request('PUT', 'sys/policies/acl/nomad-access', { policy });
+
+  async function change(path: string, body: unknown): Promise<void> {
+    const { status, body: answer } = await live.request('PUT', path, body);
+    expect(status, JSON.stringify(answer)).toBe(204);
+  }
+
+  /** All that an integration can go through. @returns the first thing that did not work; undefined where all did. */
+  async function life(): Promise<string | undefined> {
+    const all = ['--allow-address', vault.address];
+    const failed = (what: string, { code, steps }: Awaited<ReturnType<Workspace['plan']>>): string | undefined => {
+      const wrong = steps.find(
+        (s) => s.action === 'refuse' || (s.result && !['done', 'unchanged'].includes(s.result.status)),
+      );
+      return code === 0 && wrong === undefined ? undefined : `${what}: ${JSON.stringify(wrong)}`;
+    };
+    const created = failed('create', await workspace.apply(...all));
+    if (created !== undefined) return created;
+    const { token } = await live.login('jwt-nomad', 'nomad-workloads', await issuer.sign('job'));
+    if (token === undefined) return 'what was made does not let tasks log in';
+    const role = (await live.data('auth/jwt-nomad/role/nomad-workloads')) ?? {};
+    await change('auth/jwt-nomad/role/nomad-workloads', { ...role, token_period: 7 });
+    await change('auth/jwt-nomad/config', { jwks_url: issuer.jwksUrl, default_role: 'other' });
+    await change('sys/policies/acl/nomad-workloads', { policy: '# changed' });
+    const corrected = failed('correct', await workspace.apply(...all));
+    if (corrected !== undefined) return corrected;
+    if ((await workspace.plan(...all, '--detailed-exitcode')).code !== 0) return 'it is not as declared afterwards';
+    workspace.remove('integration.yaml');
+    const { steps } = await workspace.plan(...all);
+    if (!steps.some((s) => s.message.includes('revokes 1 token'))) return 'the plan does not count the tokens';
+    const removed = failed('remove', await workspace.apply(...all));
+    if (removed !== undefined) return removed;
+    const left = [await live.mounts(), await live.list('sys/policies/acl')].flat().join();
+    return /jwt-nomad|nomad-workloads/.test(left) ? `something is left: ${left}` : undefined;
+  }
+
+  it('lets an integration be made, corrected and removed, by a login and without root', async () => {
+    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    expect(await life()).toBeUndefined();
+  });
+
+  it('is read whole by this test', () => {
+    const text = readFileSync(POLICY_FILE, 'utf8');
+    expect(text.match(/^path /gm)).toHaveLength(blocks.length);
+    expect(grants.length).toBeGreaterThan(10);
+  });
+
+  it.each(grants)(
+    'grants nothing in vain: without $capability on $path something fails',
+    async ({ path, capability }) => {
+      await setPolicy(without(path, capability));
+      expect(await life(), 'everything works without it').not.toBeUndefined();
+    },
+  );
+
+  it('does not let the operator widen it', async () => {
+    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    const name = { name: 'nomad-access', rules: 'path "*" { capabilities = ["sudo"] }' };
+    workspace.write(
+      'integration.yaml',
+      manifest(
+        'VaultJwtIntegration',
+        'w',
+        `jwksUrl: ${issuer.jwksUrl}\nadoptionPolicy: Always\npolicies: [${JSON.stringify(name)}]`,
+      ),
+    );
+    const { code, steps } = await workspace.apply('--allow-address', vault.address);
+    expect(code).toBe(1);
+    expect(steps.find((s) => s.object === 'default/policy/nomad-access')?.message).toContain('permission denied');
+    expect((await live.data('sys/policies/acl/nomad-access'))?.['policy']).toBe(readFileSync(POLICY_FILE, 'utf8'));
+  });
+});
