@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { mountPath, pem } from './schema.ts';
+import { mountPath, pem, unrepeated } from './schema.ts';
 
 /** What NomadCluster and VaultServer have in common. */
 
@@ -36,10 +36,12 @@ export interface SecretKey {
   key: string;
 }
 
+const VARIABLE_NAME = 'must be the name of an environment variable';
 const variable = z
   .string()
   .max(256)
-  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: 'must be the name of an environment variable' });
+  .regex(/^[A-Za-z_][A-Za-z0-9_]*$/, { error: VARIABLE_NAME })
+  .meta(unrepeated(VARIABLE_NAME));
 
 const FROM_FILE = 'relative to the manifest. Read again when it changes';
 const FROM_SECRET = '(Kubernetes source only). A change of it counts from the next request on';

@@ -8,12 +8,19 @@ export function byteLength(text: string): number {
   return encoder.encode(text).length;
 }
 
+/** For the API server, what JSON schema can't say: CEL over `self`, the field. Goes into the field's `.meta()`. */
+export function admission(rule: string, message: string): { 'x-kubernetes-validations': readonly object[] } {
+  return { 'x-kubernetes-validations': [{ rule, message }] };
+}
+
 /** A text of at most `max` bytes: Nomad counts bytes, the API server characters. */
 export function text(max: number): z.ZodString {
+  const error = `must be at most ${String(max)} bytes`;
   return z
     .string()
     .max(max)
-    .refine((s) => byteLength(s) <= max, { error: `must be at most ${String(max)} bytes` });
+    .refine((s) => byteLength(s) <= max, { error })
+    .meta(admission(`size(bytes(self)) <= ${String(max)}`, error));
 }
 
 /** Names of Nomad's policies, roles, auth methods. */
@@ -51,10 +58,20 @@ export function urlError(form: string): (issue: { readonly input?: unknown }) =>
       : form;
 }
 
+/**
+ * For the `.meta()` of a field in which somebody may write a secret by mistake: the API server, too, shall say what is wrong,
+ * and not repeat what was written.
+ */
+export function unrepeated(message: string): { unrepeated: string } {
+  return { unrepeated: message };
+}
+
+const HTTP_URL = 'must be a URL that begins with http:// or https://';
 export const httpUrl = z
   .string()
   .max(2048)
-  .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, { error: urlError('must be a URL that begins with http:// or https://') });
+  .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, { error: urlError(HTTP_URL) })
+  .meta(unrepeated(`${HTTP_URL}, without a user name or a password`));
 
 const GO_DURATION = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;
 const SIGNED_GO_DURATION = /^-?([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;

@@ -55,8 +55,10 @@ export function yaml(object: object): string {
 
 function resourceSchema(kind: AnyKind): Schema {
   const spec = structuralSchema(kind.spec);
-  const validations = kind.rules.flatMap(({ cel, message }) => (cel === undefined ? [] : [{ rule: cel, message }]));
-  if (validations.length > 0) spec['x-kubernetes-validations'] = validations;
+  const rules = kind.rules.flatMap(({ cel, path, message }) =>
+    cel === undefined ? [] : [{ rule: cel, message, ...(path !== '' && { fieldPath: `.${path}` }) }],
+  );
+  if (rules.length > 0) spec['x-kubernetes-validations'] = rules;
   const isOptional = (spec.required ?? []).length === 0;
   return {
     type: 'object',
@@ -64,11 +66,28 @@ function resourceSchema(kind: AnyKind): Schema {
     properties: {
       apiVersion: { type: 'string', description: `${GROUP}/${VERSION}` },
       kind: { type: 'string', description: kind.kind },
-      metadata: { type: 'object' },
+      // Declared for the sake of rules that point to it.
+      metadata: { type: 'object', properties: { name: { type: 'string', maxLength: 253 } } },
       spec: { ...spec, description: 'What is declared.', ...(isOptional && { default: {} }) },
       status: STATUS,
     },
     ...(!isOptional && { required: ['spec'] }),
+    ...(spec.properties?.['name'] !== undefined && {
+      'x-kubernetes-validations': [namedByMetadata(spec.properties['name'])],
+    }),
+  };
+}
+
+/** Where `spec.name` is omitted, `metadata.name` has to keep what is said of it. */
+function namedByMetadata({ pattern, maxLength }: Schema): object {
+  const kept =
+    pattern === undefined
+      ? `size(self.metadata.name) <= ${String(maxLength)}`
+      : `self.metadata.name.matches(r'${pattern}')`;
+  return {
+    rule: `has(self.spec.name) || ${kept}`,
+    message: 'is no name for it on the server: set spec.name',
+    fieldPath: '.metadata.name',
   };
 }
 

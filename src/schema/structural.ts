@@ -19,7 +19,10 @@ export interface Schema {
   maxLength?: number;
   minItems?: number;
   maxItems?: number;
+  maxProperties?: number;
   duration?: boolean;
+  /** What is wrong where the pattern is not kept, for a value that shall not be repeated. */
+  unrepeated?: string;
   [extension: `x-kubernetes-${string}`]: unknown;
 }
 
@@ -31,10 +34,12 @@ export function structuralSchema(spec: z.ZodType): Schema {
 
 /** API servers prune unknown fields themselves, and take types only where every value has the same one. */
 function structural(schema: Schema, path: string): Schema {
-  const { additionalProperties, anyOf, duration, properties, items, ...rest } = schema;
+  const { additionalProperties, anyOf, duration, unrepeated, properties, items, ...rest } = schema;
   if (duration === true && anyOf !== undefined) return intOrString(rest, anyOf);
-  if (anyOf !== undefined) return { ...rest, 'x-kubernetes-preserve-unknown-fields': true };
+  // No union of types is structural; that none of ours has a mapping in it can be said all the same.
+  if (anyOf !== undefined) return { ...rest, 'x-kubernetes-preserve-unknown-fields': true, maxProperties: 0 };
   const result: Schema = { ...rest };
+  if (unrepeated !== undefined) return inCel(result, unrepeated);
   if (rest.type === 'integer' && (rest.maximum ?? 0) >= Number.MAX_SAFE_INTEGER) delete result.maximum;
   // The server drops an empty one, and every `kubectl apply` would bring it anew.
   if (properties !== undefined && Object.keys(properties).length > 0) result.properties = fields(properties, path);
@@ -43,6 +48,11 @@ function structural(schema: Schema, path: string): Schema {
     result.additionalProperties = structural(additionalProperties, `${path}.*`);
   }
   return result;
+}
+
+/** The error of a pattern repeats the value, that of CEL does not. */
+function inCel({ pattern = '', ...rest }: Schema, message: string): Schema {
+  return { ...rest, 'x-kubernetes-validations': [{ rule: `self.matches(r'${pattern}')`, message }] };
 }
 
 function fields(properties: Record<string, Schema>, path: string): Record<string, Schema> {

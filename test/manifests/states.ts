@@ -45,6 +45,7 @@ function reported(
     isDrift: () => false,
     live: { name: 'state' },
     isGone: false,
+    isCurrent: true,
   });
 }
 

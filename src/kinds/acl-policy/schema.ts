@@ -1,15 +1,16 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
-import { connectionName, document, immutable, managed, nomadName, text } from '../schema.ts';
+import { admission, connectionName, document, immutable, managed, nomadName, text } from '../schema.ts';
 
 const identifier = z.string().min(1).max(256);
+
+const SELF = 'a policy named "self" can never be read back: Nomad’s API takes that path for itself';
 
 export const aclPolicySpec = z.strictObject({
   nomadRef: connectionName.default('default').describe('NomadCluster that holds the policy.'),
   name: nomadName
-    .refine((name) => name !== 'self', {
-      error: 'a policy named "self" can never be read back: Nomad’s API takes that path for itself',
-    })
+    .refine((name) => name !== 'self', { error: SELF })
+    .meta(admission("self != 'self'", SELF))
     .optional()
     .describe('Name on Nomad; metadata.name where omitted. Immutable.'),
   description: text(256).default('').describe('Description, at most 256 bytes.'),

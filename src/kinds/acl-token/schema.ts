@@ -72,6 +72,7 @@ export const aclTokenRules: readonly SpecRule[] = [
     message: 'a client token needs at least one policy or role',
   },
   {
+    cel: "!has(self.expirationTtl) || (type(self.expirationTtl) == int ? self.expirationTtl >= 60 : duration(self.expirationTtl) >= duration('1m'))",
     holds: (s: AclTokenSpec) => s.expirationTtl === undefined || seconds(s.expirationTtl) >= 60,
     path: 'expirationTtl',
     message: 'must be at least 1m (Nomad accepts no less)',

@@ -1,15 +1,18 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
 import { grants, nomadAuth, tls, TOKEN_METHODS } from '../connection.ts';
-import { duration, exactlyOne, urlError } from '../schema.ts';
+import { duration, exactlyOne, unrepeated, urlError } from '../schema.ts';
+
+const ADDRESS = 'must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port';
 
 const spec = z.strictObject({
   address: z
     .string()
     .max(2048)
     .regex(/^(https?:\/\/[^\s/@]+|unix:\/\/\/\S+)\/?$/, {
-      error: urlError('must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port'),
+      error: urlError(ADDRESS),
     })
+    .meta(unrepeated(`${ADDRESS}, and without a user name or a password`))
     .describe('Address of the HTTP API of a server or agent of the region: `https://nomad.example.com:4646`.'),
   region: z
     .string()

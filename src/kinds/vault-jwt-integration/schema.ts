@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
 import {
+  admission,
   connectionName,
   document,
   duration,
@@ -22,12 +23,12 @@ const vaultName = z
   });
 
 const BUILT_IN_POLICIES = ['root', 'default', 'default-ceiling'];
+const BUILT_IN = 'is one of Vault’s built-in policies, which are never changed';
 
 const policy = z.strictObject({
   name: vaultName
-    .refine((name) => !BUILT_IN_POLICIES.includes(name), {
-      error: 'is one of Vault’s built-in policies, which are never changed',
-    })
+    .refine((name) => !BUILT_IN_POLICIES.includes(name), { error: BUILT_IN })
+    .meta(admission(`!(self in ${JSON.stringify(BUILT_IN_POLICIES)})`, BUILT_IN))
     .describe('Name on Vault.'),
   rules: document
     .min(1)
@@ -181,6 +182,12 @@ export const vaultJwtIntegrationRules: readonly SpecRule[] = [
     holds: (s: Spec) => unique(s.roles),
     path: 'roles',
     message: 'two roles have the same name',
+  },
+  {
+    // In a directory the kind's own check says which roles there are.
+    cel: '!has(self.defaultRole) || !has(self.roles) || self.roles.exists(r, r.name == self.defaultRole)',
+    path: 'defaultRole',
+    message: 'defaultRole names one of the roles',
   },
 ];
 
