@@ -2,7 +2,7 @@ import { hostname } from 'node:os';
 import { UsageError } from '../contract/errors.ts';
 import { typesOf } from '../contract/kind.ts';
 import type { Resource } from '../contract/resource.ts';
-import type { StateBackend } from '../contract/state.ts';
+import type { Inventory, StateBackend } from '../contract/state.ts';
 import { Ledger } from '../engine/ledger.ts';
 import { kinds } from '../kinds/index.ts';
 import { keyText } from '../plan/step.ts';
@@ -69,6 +69,20 @@ export async function openLedger(
   const place = placeText(state);
   if (inventory === undefined && paths.length === 0)
     throw new UsageError(`there is no inventory at ${place}: is the path right?`);
+  const ledger = ledgerOf(inventory, backend, owner, place);
+  // Without manifests, its paths are where they were when they were last written.
+  const folder = paths.length === 0 ? (inventory?.base ?? base) : base;
+  ledger.base = isBaseApart ? folder : inventory?.base === folder ? folder : undefined;
+  return { ledger, isFound: inventory !== undefined, base: folder };
+}
+
+/** @throws UsageError where the inventory is not for us. */
+export function ledgerOf(
+  inventory: Inventory | undefined,
+  backend: StateBackend,
+  owner: string,
+  place = backend.location,
+): Ledger {
   if (inventory !== undefined && inventory.owner !== owner) {
     throw new UsageError(
       `the inventory ${place} belongs to owner "${inventory.owner}": give --owner ${inventory.owner}, or another --state`,
@@ -77,10 +91,7 @@ export async function openLedger(
   const types = typesOf(kinds);
   const ledger = new Ledger(backend, owner, inventory, (type) => types.get(type)?.connection);
   refuseUnknownTypes(ledger, place);
-  // Without manifests, its paths are where they were when they were last written.
-  const folder = paths.length === 0 ? (inventory?.base ?? base) : base;
-  ledger.base = isBaseApart ? folder : inventory?.base === folder ? folder : undefined;
-  return { ledger, isFound: inventory !== undefined, base: folder };
+  return ledger;
 }
 
 /** Nothing is done with half of an inventory. */

@@ -81,8 +81,23 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
       run(agentConfig(options, name, terminal, stop)),
     );
 
-  manifests(root.command('run').description('follow manifests and servers, and keep them equal until stopped'), true)
-    .addOption(new Option('--source <source>', 'where the manifests are').choices(['directory']).default('directory'))
+  manifests(root.command('run').description('follow manifests and servers, and keep them equal until stopped'), false)
+    .addOption(
+      new Option('--source <source>', 'where the manifests are')
+        .choices(['directory', 'kubernetes'])
+        .default('directory'),
+    )
+    .option(
+      '--namespace <namespace>',
+      'kubernetes: only resources of this namespace; can be given again (default: of all)',
+      collect,
+    )
+    .option('--kubeconfig <path>', 'kubernetes: kubeconfig (default: the pod’s own, $KUBECONFIG, ~/.kube/config)')
+    .option('--context <name>', 'kubernetes: context of the kubeconfig (default: its current one)')
+    .option(
+      '--lease-namespace <namespace>',
+      'kubernetes: where the Lease and the inventory are (default: the pod’s, the context’s, default)',
+    )
     .option('--listen <address>', 'HOST:PORT of /healthz, /readyz and /metrics', DEFAULT_LISTEN)
     .option('--allow-mass-delete', 'delete more than half of what is recorded, if that is declared no more', false)
     .addOption(
@@ -91,7 +106,11 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .addOption(new Option('--log-level <level>', 'what is logged').choices([...LOG_LEVELS]).default('info'))
     .addHelpText(
       'after',
-      examples('run -f access --log-format text', 'run -f access --state nomad:nomad-access/default --listen :8080'),
+      examples(
+        'run -f access --log-format text',
+        'run -f access --state nomad:nomad-access/default --listen :8080',
+        'run --source kubernetes --log-format text',
+      ),
     )
     .action((options: RunOptions) => run(follow(options, stop)));
 

@@ -66,6 +66,7 @@ export class Operator {
   readonly #controller: Controller;
   /** By `kind/name`. */
   readonly #followers = new Map<string, Follower>();
+  #turn: Promise<void> = Promise.resolve();
 
   constructor(options: OperatorOptions) {
     this.#options = options;
@@ -107,7 +108,19 @@ export class Operator {
     }
   }
 
-  async #take(taken: Declaration): Promise<void> {
+  /** Opens connections anew though nothing was declared anew: a credential came, went or works again. */
+  async reconnect(): Promise<void> {
+    await this.#take({ changed: [], deleting: [], gone: [] });
+  }
+
+  /** One after the other. */
+  #take(taken: Declaration): Promise<void> {
+    const turn = this.#turn.catch(() => undefined).then(() => this.#taken(taken));
+    this.#turn = turn;
+    return turn;
+  }
+
+  async #taken(taken: Declaration): Promise<void> {
     const { world, connect, scopeOf } = this.#options;
     const { connections, declaration } = await connect(taken);
     const before = world.connections;

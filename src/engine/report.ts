@@ -40,6 +40,7 @@ function outlookOf({ ready, again }: Verdict): ResourceReport['outlook'] {
 }
 
 const AS_DECLARED = 'everything is as declared';
+const SUSPENDED = 'spec.suspend is true: nothing is done for it, and nothing of it is deleted';
 
 function why(cause: StepResult | undefined): { reason: ReportReason; message: string } {
   if (cause === undefined) return { reason: 'InSync', message: AS_DECLARED };
@@ -55,7 +56,7 @@ function why(cause: StepResult | undefined): { reason: ReportReason; message: st
     case 'done':
     case 'unchanged':
       return step.reason === 'Expired' || step.reason === 'Suspended'
-        ? { reason: step.reason, message: step.message }
+        ? { reason: step.reason, message: step.message === '' ? SUSPENDED : step.message }
         : { reason: 'InSync', message: AS_DECLARED };
   }
 }

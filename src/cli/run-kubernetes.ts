@@ -1,0 +1,230 @@
+import { randomUUID } from 'node:crypto';
+import { hostname } from 'node:os';
+import { systemClock } from '../contract/clock.ts';
+import { messageOf } from '../contract/errors.ts';
+import type { Observer } from '../contract/observer.ts';
+import { idOf, type Resource } from '../contract/resource.ts';
+import { isWhole, type Declaration } from '../contract/source.ts';
+import type { StateBackend, StateLock } from '../contract/state.ts';
+import { Operator } from '../engine/operator.ts';
+import type { Connection } from '../engine/world.ts';
+import { kinds } from '../kinds/index.ts';
+import { openKubernetes, type KubernetesClient } from '../kubernetes/client.ts';
+import { resourceText } from '../plan/step.ts';
+import { KubernetesSource } from '../sources/kubernetes/index.ts';
+import { kubernetesState } from '../state/kubernetes.ts';
+import { isConnection } from './connections.ts';
+import { ledgerOf } from './inventory.ts';
+import { lead, requireHeld } from './leading.ts';
+import { OpenConnections } from './open-connections.ts';
+import { reconnect } from './run-directory.ts';
+import { worldOf } from './session.ts';
+
+export interface KubernetesOptions {
+  readonly owner: string;
+  /** Limits it to these namespaces. */
+  readonly namespace?: readonly string[] | undefined;
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
+  /** Where the Lease and the inventory are. */
+  readonly leaseNamespace?: string | undefined;
+  readonly allowAddress?: readonly string[] | undefined;
+  readonly allowMassDelete: boolean;
+}
+
+/** The API server, and who we are there. */
+export interface Cluster {
+  readonly client: KubernetesClient;
+  readonly backend: StateBackend;
+  /** What replicas elect their leader by. */
+  readonly election: string;
+}
+
+export interface KubernetesRun {
+  readonly options: KubernetesOptions;
+  readonly cluster: Cluster;
+  readonly observer: Observer;
+  readonly stop: AbortSignal;
+}
+
+/** Paths in the specs of connections, and the inventory's, are absolute. */
+const BASE = '/';
+
+/** @throws UsageError where no usable kubeconfig is found. */
+export async function openCluster(options: KubernetesOptions): Promise<Cluster> {
+  const { kubeconfig, context, leaseNamespace, owner } = options;
+  const client = await openKubernetes({
+    ...(kubeconfig !== undefined && { kubeconfig }),
+    ...(context !== undefined && { context }),
+  });
+  const namespace = leaseNamespace ?? client.namespace;
+  const holder = `${hostname()}_${randomUUID().slice(0, 8)}`;
+  const backend = kubernetesState({ api: client, namespace, owner, holder });
+  return { client, backend, election: backend.location };
+}
+
+/** Keeps the servers equal to the resources of an API server until stopped. Of several replicas, one acts and the others wait. */
+export async function runKubernetes(running: KubernetesRun): Promise<void> {
+  const { cluster, observer, stop } = running;
+  try {
+    await lead({ backend: cluster.backend, observer, stop, act: (backend, lock) => act(running, backend, lock) });
+  } finally {
+    await cluster.client.close();
+  }
+}
+
+async function act(
+  { options, cluster, observer, stop }: KubernetesRun,
+  backend: StateBackend,
+  lock: StateLock,
+): Promise<void> {
+  const gate = (): void => {
+    requireHeld(lock);
+  };
+  const warn = (message: string): void => {
+    observer.warned(message);
+  };
+  const api = cluster.client.gated(gate);
+  const namespaces = options.namespace;
+  const ledger = ledgerOf(await backend.load(), backend, options.owner);
+  const source = new KubernetesSource({
+    kinds,
+    api,
+    clock: systemClock,
+    namespaces,
+    reportsConnections: namespaces === undefined,
+    instance: hostname(),
+    onWarning: warn,
+    onSync: (kind, isSynced, error) => {
+      observer.synced({ kind: 'Kubernetes', name: kind }, isSynced, error);
+    },
+  });
+  const opened = new OpenConnections({
+    env: process.env,
+    allowed: options.allowAddress ?? [],
+    accepted: [],
+    base: BASE,
+    ledger,
+    isStrict: false,
+    opensAll: true,
+    kubernetes: api,
+    gate,
+    onReply: ({ kind, name }, method, status, seconds) => {
+      observer.requested(kind === 'NomadCluster' ? 'nomad' : 'vault', name, method, status, seconds);
+    },
+    onChange: () => {
+      reconnect(operator, observer);
+    },
+  });
+  const connections = new Connections(opened, source);
+  const operator: Operator = new Operator({
+    world: worldOf({ owner: options.owner, base: BASE, ledger, io: opened.io }),
+    clock: systemClock,
+    observer: connections.observing(observer),
+    random: Math.random,
+    allowMassDelete: options.allowMassDelete,
+    scopeOf: () => source.isPruned,
+    report: source.report,
+    connect: (declaration) => connections.take(declaration),
+  });
+  const ended = new AbortController();
+  const until = AbortSignal.any([stop, lock.lost, ended.signal]);
+  try {
+    await operator.run(source.declarations(until), until);
+  } catch (error) {
+    // Whoever took over may have written already: then the next term reads it.
+    if (!lock.lost.aborted) throw error;
+    warn(messageOf(error));
+  } finally {
+    ended.abort();
+    await ledger.close();
+    await opened.close();
+  }
+}
+
+/** Takes connections out of what is declared, opens them, and tells their state. */
+class Connections {
+  readonly #opened: OpenConnections;
+  readonly #source: KubernetesSource;
+  readonly #declared = new Map<string, Resource>();
+  #connections: readonly Connection[] = [];
+
+  constructor(opened: OpenConnections, source: KubernetesSource) {
+    this.#opened = opened;
+    this.#source = source;
+  }
+
+  async take(declaration: Declaration): Promise<{ connections: readonly Connection[]; declaration: Declaration }> {
+    const rest = this.#takeOut(declaration);
+    if (rest.isConcerned) {
+      const all = await this.#opened.update([...this.#declared.values()], () => true);
+      this.#connections = all.filter((c) => this.#opened.isInUse(c));
+      for (const { kind, name, refused } of this.#connections)
+        if (refused !== undefined)
+          this.#source.reportConnection(kind, name, {
+            ready: 'False',
+            reason: refused.reason,
+            message: refused.error,
+            outlook: refused.reason === 'AddressChanged' ? 'stalled' : 'going',
+          });
+    }
+    return { connections: this.#connections, declaration: rest.declaration };
+  }
+
+  /** The same observer, with what becomes of connections told in their status as well. */
+  observing(observer: Observer): Observer {
+    return {
+      ...observer,
+      synced: (connection, isSynced, error) => {
+        observer.synced(connection, isSynced, error);
+        this.#tell(connection.kind, connection.name, isSynced, error);
+      },
+    };
+  }
+
+  #tell(kind: string, name: string, isSynced: boolean, error: string | undefined): void {
+    const declared = this.#declared.get(resourceText({ kind, namespace: '', name }));
+    // That it is being read for the first time is no news.
+    if (declared === undefined || (!isSynced && error === undefined)) return;
+    const { grants } = declared.spec as { readonly grants?: unknown };
+    const granted = grants === undefined ? UNGRANTED : 'it can be used';
+    const message = isSynced ? granted : (error ?? '');
+    const [ready, outlook] = isSynced ? (['True', 'settled'] as const) : (['Unknown', 'going'] as const);
+    this.#source.reportConnection(kind, name, {
+      ready,
+      reason: isSynced ? 'InSync' : 'Unavailable',
+      message,
+      outlook,
+    });
+  }
+
+  #takeOut(declaration: Declaration): { declaration: Declaration; isConcerned: boolean } {
+    if (isWhole(declaration)) {
+      this.#declared.clear();
+      for (const resource of declaration.resources.filter(isConnection)) this.#declare(resource);
+      const resources = declaration.resources.filter((resource) => !isConnection(resource));
+      return { declaration: { ...declaration, resources }, isConcerned: true };
+    }
+    const { changed, deleting, gone } = declaration;
+    const connections = changed.filter(isConnection);
+    const left = gone.filter((id) => this.#declared.delete(id));
+    for (const resource of connections) this.#declare(resource);
+    const isNothing = changed.length + deleting.length + gone.length === 0;
+    return {
+      declaration: {
+        changed: changed.filter((resource) => !isConnection(resource)),
+        deleting,
+        gone: gone.filter((id) => !left.includes(id)),
+      },
+      isConcerned: isNothing || connections.length + left.length > 0,
+    };
+  }
+
+  #declare(resource: Resource): void {
+    this.#declared.set(resourceText(idOf(resource)), resource);
+  }
+}
+
+/** A connection without grants is for everybody, but for what is most dangerous. */
+const UNGRANTED =
+  'no grants are declared: resources of every namespace may use it, but not for management or global tokens';
