@@ -82,7 +82,8 @@ export class StoredConfigMap {
       try {
         const written = await this.#send(wanted);
         if (written === undefined) throw this.#conflict('was removed by somebody else');
-        this.#settle(written, wanted);
+        this.#take(written, wanted);
+        this.#waiting.clear();
       } catch (error) {
         if (!(error instanceof TargetError) || !(error.ambiguous || error.status === 409)) throw error;
         if (!this.#possible.some((content) => isSame(content, wanted))) this.#possible.push(wanted);
@@ -119,16 +120,15 @@ export class StoredConfigMap {
     const known = this.#version === undefined ? this.#possible : [this.#stored, ...this.#possible];
     if (!known.some((content) => isSame(content, data)))
       throw this.#conflict(`was changed by ${current.metadata.annotations?.[WRITER] ?? 'somebody else'}`);
-    this.#settle(current, data);
+    this.#take(current, data);
+    for (const [key, value] of this.#waiting) this.set(key, value);
   }
 
-  #settle({ metadata: { resourceVersion } }: ConfigMap, data: Data): void {
+  #take({ metadata: { resourceVersion } }: ConfigMap, data: Data): void {
     this.#stored = data;
     // A write that is still on its way can succeed as long as the version is the one that it was sent with.
-    if (resourceVersion === this.#version) return;
+    if (resourceVersion !== this.#version) this.#possible = [];
     this.#version = resourceVersion;
-    this.#possible = [];
-    for (const [key, value] of this.#waiting) if (data.get(key) === value) this.#waiting.delete(key);
   }
 
   #wanted(): Data {

@@ -11,7 +11,7 @@ import { saveInOrder } from './save-order.ts';
 
 /** Of a page, in bytes, before new entries go to another one: the API server writes all of it for each of them. */
 const PAGE_BYTES = 65_536;
-/** A page with less in it is filled again. */
+/** A page with no more in it is filled again: so there are at most about twice as many pages as needed. */
 const SPARE_BYTES = PAGE_BYTES / 2;
 /** Of one entry; a ConfigMap holds 1 MiB. */
 const ENTRY_BYTES = 1 << 19;
@@ -151,11 +151,10 @@ export class ConfigMapStore implements Omit<StateBackend, 'location' | 'lock'> {
     }
   }
 
-  /** One that has room for all of it, so that they are one request. */
+  /** One that has room for all of it where that is little, so that it is one request. */
   #pageFor(size: number): StoredConfigMap {
-    const hasRoom = (page: StoredConfigMap): boolean => page.size + size <= PAGE_BYTES;
-    if (this.#open !== undefined && hasRoom(this.#open)) return this.#open;
-    const spare = this.#pages.find((page) => page.size <= SPARE_BYTES && hasRoom(page));
+    if (this.#open !== undefined && this.#open.size + size <= PAGE_BYTES) return this.#open;
+    const spare = this.#pages.find((page) => page.size <= SPARE_BYTES);
     return spare ?? this.#addPage(this.#lastNumber + 1);
   }
 

@@ -1,14 +1,13 @@
 import { isDeepStrictEqual } from 'node:util';
-import fc from 'fast-check';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { UsageError } from '../../src/contract/errors.ts';
 import type { Inventory, RecordedConnection, StateBackend } from '../../src/contract/state.ts';
 import type { VariablesApi } from '../../src/contract/variables.ts';
-import { keyText, type Owned } from '../../src/plan/step.ts';
+import type { Owned } from '../../src/plan/step.ts';
 import { startSandbox } from '../../src/sandbox/index.ts';
 import { nomadState } from '../../src/state/nomad.ts';
+import { assertOldOrNew } from './disturbed-saves.ts';
 import {
-  digestOf,
   digestsOf,
   entry,
   Faulty,
@@ -17,7 +16,6 @@ import {
   inventoryOf,
   keysOf,
   StillNomad,
-  type Fault,
   changeOf,
 } from './variables.ts';
 
@@ -317,87 +315,16 @@ describe('a save that is disturbed', () => {
     expect(digestsOf((await stateOf(nomad.api).load())?.objects)).toEqual(digestsOf(after.objects));
   });
 
-  /** Of one step: what changes, and what happens to which request of its save. */
-  const step = fc.record({
-    set: fc.array(fc.record({ name: fc.nat(24), bytes: fc.constantFrom(10, 2500, 6000) }), { maxLength: 12 }),
-    removed: fc.array(fc.nat(24), { maxLength: 6 }),
-    faults: fc.array(
-      fc.record({
-        at: fc.nat(20),
-        length: fc.nat(10),
-        fault: fc.constantFrom<Fault>('request lost', 'reply lost', 'delayed'),
-      }),
-      { maxLength: 2 },
-    ),
-    restart: fc.boolean(),
-  });
-
   it('holds its promise through any sequence of changes, lost and late requests, and restarts', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
-        const nomad = new StillNomad();
-        let faults: (typeof steps)[number]['faults'] = [];
-        let counted = 0;
-        const faulty = new Faulty(() => {
-          counted++;
-          return faults.find((f) => counted > f.at && counted <= f.at + 1 + f.length)?.fault;
-        }, nomad.api);
-        let state = stateOf(faulty.api);
-        await state.load();
-        const objects = new Map<string, Owned>();
-        /** What may be stored of each object since the last save that succeeded; undefined: nothing. */
-        const possible = new Map<string, Set<string | undefined>>();
-        let changedSince = new Set<string>();
-        for (const { set, removed, faults: given, restart } of steps) {
-          for (const { name, bytes } of set) {
-            const object = entry(`t-${String(name)}`, bytes);
-            objects.set(keyText(object.key), object);
-            changedSince.add(keyText(object.key));
-          }
-          for (const name of removed) {
-            const key = `default/acl-token/t-${String(name)}`;
-            if (objects.delete(key)) changedSince.add(key);
-          }
-          for (const key of changedSince) {
-            const now = objects.get(key);
-            possible.set(key, (possible.get(key) ?? new Set([undefined])).add(now && digestOf(now)));
-          }
-          [faults, counted] = [given, 0];
-          const saved = await state.save(changeOf(inventoryOf([...objects.values()]), changedSince)).then(
-            () => true,
-            (error: unknown) => {
-              if (error instanceof UsageError) throw error;
-              return false;
-            },
-          );
-          faults = [];
-          if (saved) {
-            changedSince = new Set();
-            for (const key of possible.keys()) {
-              const now = objects.get(key);
-              possible.set(key, new Set([now && digestOf(now)]));
-            }
-          }
-          const check = async (): Promise<void> => {
-            const found = digestsOf((await stateOf(nomad.api).load())?.objects);
-            for (const [key, values] of possible) expect([...values], key).toContain(found[key]);
-            expect(Object.keys(found).filter((key) => !possible.has(key))).toEqual([]);
-          };
-          await check();
-          await faulty.arrive();
-          await check();
-          if (!restart) continue;
-          state = stateOf(faulty.api);
-          const found = (await state.load())?.objects ?? [];
-          objects.clear();
-          for (const object of found) objects.set(keyText(object.key), object);
-          const digests = digestsOf(found);
-          for (const key of possible.keys()) possible.set(key, new Set([digests[key]]));
-          changedSince = new Set();
-        }
-      }),
-      { numRuns: 200 },
-    );
+    await assertOldOrNew((fault) => {
+      const nomad = new StillNomad();
+      const faulty = new Faulty(fault, nomad.api);
+      return {
+        open: () => stateOf(faulty.api),
+        calm: () => stateOf(nomad.api),
+        arrive: () => faulty.arrive(),
+      };
+    });
   });
 });
 
