@@ -86,6 +86,14 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('kubectl a
     expect(await mayI(verb, resource, OPERATOR, '-n', 'nomad-access')).toBe(expected);
   });
 
+  it('grants the same in one namespace as in all of them, but nothing of connections', async () => {
+    const ofAll = rulesOf(one(await built(), 'ClusterRole', 'nomad-access-operator'));
+    const ofOne = rulesOf(one(await built(`${INSTALL}/namespaced`), 'Role', 'nomad-access-operator'));
+    const isOfConnections = (resource: string): boolean => /^(nomadclusters|vaultservers)/.test(resource);
+    expect(ofOne).toEqual(ofAll.filter((rule) => !rule.resources.some(isOfConnections)));
+    expect(ofAll.length - ofOne.length).toBe(2);
+  });
+
   it('people see and edit resources by their usual roles, but neither status, finalizers nor connections', async () => {
     const roles = (await built()).filter((o) => o.kind === 'ClusterRole');
     const aggregatedTo = (name: string): string[] =>
