@@ -19,7 +19,7 @@ export class Connection {
     this.#options = options;
   }
 
-  /** @returns the reply, whatever its status. @throws TargetError as Http.request does; UsageError without credentials. */
+  /** @returns the reply, whatever its status. @throws TargetError as Http.request does; `denied` without credentials. */
   async request(request: HttpRequest): Promise<HttpResponse> {
     const credentials = await this.#access.credentials();
     const response = await this.#send(request, credentials);

@@ -112,15 +112,13 @@ class Follower<T extends KubernetesObject> {
       },
       signal: this.#signal,
     });
-    let told = 0;
     for await (const line of lines) {
       if (this.#signal.aborted) return;
       if (typeof line !== 'string') throw this.#refused(line);
       this.#event(line);
       this.#failures = 0;
-      told++;
     }
-    if (told > 0 || this.#signal.aborted) return;
+    if (this.#signal.aborted) return;
     if (performance.now() - begun < (seconds * 1000) / 2)
       throw passing(`the watch of ${this.#collection.path} ended before its time`);
     this.#failures = 0;

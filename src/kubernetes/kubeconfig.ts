@@ -4,7 +4,7 @@ import { delimiter, dirname, join, resolve } from 'node:path';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js';
 import { parse } from 'yaml';
-import { messageOf, UsageError } from '../contract/errors.ts';
+import { messageOf, TargetError, UsageError } from '../contract/errors.ts';
 import type { TlsOptions } from '../http/tls.ts';
 
 export interface KubeconfigOptions {
@@ -27,9 +27,9 @@ export interface KubernetesAccess {
   readonly address: string;
   /** The pod's, else the context's, else `default`. */
   readonly namespace: string;
-  /** Those of now; kept for a few seconds. @throws UsageError where they can't be had. */
+  /** Those of now; kept for a few seconds. @throws TargetError `denied` where they can't be had. */
   credentials(): Promise<Credentials>;
-  /** Read anew, because the server did not accept `refused`. @throws UsageError */
+  /** Read anew, because the server did not accept `refused`. @throws TargetError */
   renewed(refused: Credentials): Promise<Credentials>;
 }
 
@@ -93,11 +93,13 @@ class Access implements KubernetesAccess {
   }
 
   #keep(credentials: Promise<Credentials>): void {
-    this.#current = credentials;
-    this.#since = performance.now();
-    credentials.catch(() => {
-      if (this.#current === credentials) this.#current = undefined;
+    const kept = credentials.catch((error: unknown) => {
+      if (this.#current === kept) this.#current = undefined;
+      const message = `no credentials for ${this.address}: ${messageOf(error).trim()}`;
+      throw new TargetError(message, { class: 'denied', cause: error });
     });
+    this.#current = kept;
+    this.#since = performance.now();
   }
 }
 
@@ -108,8 +110,7 @@ async function credentialsOf(config: KubeConfig): Promise<Credentials> {
   try {
     await config.applyToHTTPSOptions(given);
   } catch (error) {
-    if (!cluster?.server.startsWith('http:') || !messageOf(error).startsWith('HTTP protocol'))
-      throw new UsageError(`the credentials of the kubeconfig can't be had: ${messageOf(error)}`);
+    if (!cluster?.server.startsWith('http:') || !messageOf(error).startsWith('HTTP protocol')) throw error;
   }
   const headers = Object.entries(given.headers ?? {}).map(([name, value]) => [
     name.toLowerCase(),
