@@ -99,11 +99,12 @@ export class LiveVault {
     return Object.keys((await this.data('sys/auth')) ?? {}).sort();
   }
 
-  /** Disables every auth mount but the built-in one, and deletes every policy that can be deleted. */
-  async clear(): Promise<void> {
+  /** Disables every auth mount but the built-in one, and deletes every policy that can be deleted. @param kept policies. */
+  async clear(kept: readonly string[] = []): Promise<void> {
     for (const mount of await this.mounts()) if (mount !== 'token/') await this.request('DELETE', `sys/auth/${mount}`);
     for (const name of await this.list('sys/policies/acl'))
-      if (name !== 'root' && name !== 'default') await this.request('DELETE', `sys/policies/acl/${name}`);
+      if (name !== 'root' && name !== 'default' && !kept.includes(name))
+        await this.request('DELETE', `sys/policies/acl/${name}`);
   }
 
   /** Every auth mount with its configuration and roles, and every policy. */
