@@ -44,7 +44,7 @@ export interface StateLock {
   release(): Promise<void>;
 }
 
-/** Where the inventory lives: a file, or a Nomad Variable. */
+/** Where the inventory lives: a file, Nomad Variables, or ConfigMaps of Kubernetes. */
 export interface StateBackend {
   /** For messages: the file's path, the variable's path. */
   readonly location: string;

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Waiting } from '../contract/clock.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
-import type { KubernetesApi } from '../contract/kubernetes.ts';
 import type { Inventory, InventoryChange, InventoryHead, StateBackend } from '../contract/state.ts';
 import { keyText, type Owned } from '../plan/step.ts';
 import { canonical } from '../plan/value.ts';
@@ -19,15 +17,8 @@ const ENTRY_BYTES = 1 << 19;
 const PART = 'nomad-access.io/inventory';
 const HEAD = 'head';
 
-export interface ConfigMapsOptions {
-  readonly api: KubernetesApi;
-  readonly namespace: string;
-  /** Of the head; pages are `<name>-1`, `<name>-2` and so on. */
-  readonly name: string;
-  /** That all of them bear. */
-  readonly labels: Readonly<Record<string, string>>;
-  readonly clock: Waiting;
-  readonly writer: string;
+/** `name` is the head's, pages are `<name>-1`, `<name>-2` and so on; all bear the `labels`. */
+export interface ConfigMapsOptions extends ConfigMapPlace {
   /** For messages. */
   readonly location: string;
 }
@@ -199,9 +190,9 @@ export class ConfigMapStore implements Omit<StateBackend, 'location' | 'lock'> {
   }
 
   #place(part: 'head' | 'page', number?: number): ConfigMapPlace {
-    const { api, namespace, name, labels, clock, writer } = this.#options;
+    const { name, labels } = this.#options;
     const suffix = number === undefined ? '' : `-${String(number)}`;
-    return { api, namespace, name: `${name}${suffix}`, labels: { ...labels, [PART]: part }, clock, writer };
+    return { ...this.#options, name: `${name}${suffix}`, labels: { ...labels, [PART]: part } };
   }
 }
 

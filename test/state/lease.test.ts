@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { TargetError, UsageError } from '../../src/contract/errors.ts';
 import type { KubernetesApi } from '../../src/contract/kubernetes.ts';
 import { kubernetesState } from '../../src/state/kubernetes.ts';
 import { leaseTimes } from '../../src/state/lease.ts';
 import { MemoryKubernetes } from './memory-kubernetes.ts';
-import { assertNeverTwo, follow, Process } from './processes.ts';
+import { lockCases } from './lock-cases.ts';
+import { follow, Process } from './processes.ts';
 import { Faulty, pass, settled, type Time } from './variables.ts';
 
 const LEASES = '/apis/coordination.k8s.io/v1/namespaces/ops/leases';
@@ -42,15 +42,17 @@ function processes(): {
 }
 
 describe('the lock of an inventory in Kubernetes', () => {
-  it('keeps a second operator out, who is told who holds it', async () => {
-    const { a, b } = processes();
-    const lock = await a.lock();
-    expect(lock.isValid()).toBe(true);
-    await expect(b.lock()).rejects.toThrow(UsageError);
-    await expect(b.lock()).rejects.toThrow(
-      /kubernetes:ops\/nomad-access-default-inventory is locked by host a, process 1_.* since 20.*15 s later/,
-    );
-  });
+  lockCases<KubernetesApi>(
+    () => {
+      const [server, time] = [new MemoryKubernetes(), { now: 0 }];
+      return { time, start: (name) => processOf(time, name, server) };
+    },
+    {
+      takeoverMs: LEASE_MS + POLL_MS,
+      handoverMs: POLL_MS,
+      refusal: /kubernetes:ops\/nomad-access-default-inventory is locked by host a, process 1_.* since 20.*15 s later/,
+    },
+  );
 
   it('is read by client-go and kubectl like any other election', async () => {
     const { a, b, wait, specOf } = processes();
@@ -73,41 +75,6 @@ describe('the lock of an inventory in Kubernetes', () => {
     await b.lock();
     expect(await specOf()).toMatchObject({ leaseDurationSeconds: 15, leaseTransitions: 1 });
   });
-
-  it('stays held for as long as its holder lives', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    await wait(3_600_000, () => {
-      expect(lock.isValid()).toBe(true);
-    });
-    expect(next.value).toBeUndefined();
-  });
-
-  it('is taken over from a holder that has released it at the next look', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    await wait(60_000);
-    expect(next.value).toBeUndefined();
-    await lock.release();
-    expect(lock.isValid()).toBe(false);
-    await wait(POLL_MS);
-    expect(next.value?.isValid()).toBe(true);
-  });
-
-  it.each([60_000, 60_500, 61_000, 61_500, 62_000, 62_500, 62_999])(
-    'is taken over within its time from a holder that died after %d ms',
-    async (after) => {
-      const { a, b, wait } = processes();
-      await a.lock();
-      const next = follow(b.lock(new AbortController().signal));
-      await wait(after);
-      a.clock.isStopped = true;
-      await wait(LEASE_MS + POLL_MS);
-      expect(next.value?.isValid()).toBe(true);
-    },
-  );
 
   it('is not taken from a holder whose wall clock is far behind, before its time by our own clock', async () => {
     const { server, a, b, wait, time } = processes();
@@ -134,22 +101,6 @@ describe('the lock of an inventory in Kubernetes', () => {
     expect(next.value?.isValid()).toBe(true);
   });
 
-  it('a stopped process that wakes knows in its first tick that it must not act', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    a.clock.isStopped = true;
-    await wait(LEASE_MS + POLL_MS);
-    expect(next.value?.isValid()).toBe(true);
-    a.clock.isStopped = false;
-    expect(lock.isValid()).toBe(false);
-    await wait(1);
-    expect(lock.lost.aborted).toBe(true);
-    await lock.release();
-    await wait(60_000);
-    expect([lock.isValid(), next.value?.isValid()]).toEqual([false, true]);
-  });
-
   it('one that waits and was stopped itself does not take a lease that was renewed meanwhile', async () => {
     const { a, b, wait } = processes();
     const lock = await a.lock();
@@ -174,18 +125,6 @@ describe('the lock of an inventory in Kubernetes', () => {
     expect(next.value).toBeUndefined();
     await wait(LEASE_MS + POLL_MS - 14_900);
     expect(next.value?.isValid()).toBe(true);
-  });
-
-  it('outlives a short outage', async () => {
-    const { a, wait } = processes();
-    const lock = await a.lock();
-    await wait(3_000);
-    a.isOffline = true;
-    await wait(9_000);
-    a.isOffline = false;
-    await wait(600_000, () => {
-      expect(lock.isValid()).toBe(true);
-    });
   });
 
   it.each([
@@ -231,35 +170,6 @@ describe('the lock of an inventory in Kubernetes', () => {
     expect(await specOf()).toMatchObject({ holderIdentity: '' });
     expect((await b.lock()).isValid()).toBe(true);
     await wait(0);
-  });
-
-  it('is waited for until that is aborted, and then not held', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const enough = new AbortController();
-    const next = follow(b.lock(enough.signal));
-    await wait(7_000);
-    enough.abort(new Error('told to stop'));
-    await settled();
-    expect(next.error).toEqual(new Error('told to stop'));
-    await lock.release();
-    await (await a.lock()).release();
-  });
-
-  it('is waited for through an outage', async () => {
-    const { a, wait } = processes();
-    a.isOffline = true;
-    const lock = follow(a.lock(new AbortController().signal));
-    await wait(600_000);
-    a.isOffline = false;
-    await wait(POLL_MS);
-    expect(lock.value?.isValid()).toBe(true);
-  });
-
-  it('an outage is an error for those who do not wait', async () => {
-    const { a } = processes();
-    a.isOffline = true;
-    await expect(a.lock()).rejects.toThrow(TargetError);
   });
 
   it('is trusted from the first request on that may have acquired it, not from the one that was answered', async () => {
@@ -332,13 +242,6 @@ describe('the lock of an inventory in Kubernetes', () => {
     expect(holder).toBe(202);
     expect(waiting).toBeGreaterThan(300);
     expect(waiting).toBeLessThan(500);
-  });
-
-  it('is never held by two at once, whatever is stopped, woken or cut off when', async () => {
-    await assertNeverTwo(() => {
-      const [server, time] = [new MemoryKubernetes(), { now: 0 }];
-      return { time, processes: ['a', 'b', 'c'].map((name) => processOf(time, name, server as KubernetesApi)) };
-    }, 60_000);
   });
 
   it('is trusted for less than it lasts, and renewed several times within that', () => {

@@ -1,9 +1,9 @@
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { TargetError, UsageError } from '../../src/contract/errors.ts';
 import type { VariablesApi } from '../../src/contract/variables.ts';
 import { startSandbox } from '../../src/sandbox/index.ts';
 import { nomadState } from '../../src/state/nomad.ts';
-import { assertNeverTwo, follow, Process } from './processes.ts';
+import { lockCases } from './lock-cases.ts';
+import { follow, Process } from './processes.ts';
 import { Faulty, httpVariables, pass, settled, StillNomad } from './variables.ts';
 
 const PATH = 'nomad-access/default';
@@ -28,73 +28,18 @@ function processes(): {
 }
 
 describe('the lock of an inventory in Nomad', () => {
-  it('keeps a second operator out, who is told who holds it', async () => {
-    const { a, b } = processes();
-    const lock = await a.lock();
-    expect(lock.isValid()).toBe(true);
-    await expect(b.lock()).rejects.toThrow(UsageError);
-    await expect(b.lock()).rejects.toThrow(
-      /nomad:nomad-access\/default is locked by host a, process 1 since 20.*within 25 s/,
-    );
-  });
-
-  it('stays held for as long as its holder lives', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    await wait(3_600_000, () => {
-      expect(lock.isValid()).toBe(true);
-    });
-    await expect(b.lock()).rejects.toThrow('host a, process 1');
-  });
-
-  it('is handed over the moment it is released, without a timer', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    await wait(60_000);
-    expect(next.value).toBeUndefined();
-    await lock.release();
-    expect(lock.isValid()).toBe(false);
-    await settled();
-    expect(next.value?.isValid()).toBe(true);
-  });
-
-  it('is taken over within its time from a holder that has died', async () => {
-    const { a, b, wait } = processes();
-    await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    await wait(60_000);
-    a.clock.isStopped = true;
-    await wait(TTL * 1000);
-    expect(next.value?.isValid()).toBe(true);
-  });
-
-  it('a stopped process that wakes knows in its first tick that it must not act', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const next = follow(b.lock(new AbortController().signal));
-    a.clock.isStopped = true;
-    await wait(TTL * 1000);
-    expect(next.value?.isValid()).toBe(true);
-    a.clock.isStopped = false;
-    expect(lock.isValid()).toBe(false);
-    await wait(1);
-    expect(lock.lost.aborted).toBe(true);
-    await lock.release();
-    await wait(60_000);
-    expect([lock.isValid(), next.value?.isValid()]).toEqual([false, true]);
-  });
-
-  it('a stopped process that wakes before anybody took over goes on once Nomad has confirmed it', async () => {
-    const { a, wait } = processes();
-    const lock = await a.lock();
-    a.clock.isStopped = true;
-    await wait(15_000);
-    a.clock.isStopped = false;
-    expect(lock.isValid()).toBe(false);
-    await wait(1);
-    expect([lock.isValid(), lock.lost.aborted]).toEqual([true, false]);
-  });
+  lockCases(
+    () => {
+      const nomad = new StillNomad();
+      return { time: nomad, start: (name) => processOf(nomad, name) };
+    },
+    {
+      takeoverMs: TTL * 1000,
+      // Nomad tells.
+      handoverMs: 0,
+      refusal: /nomad:nomad-access\/default is locked by host a, process 1 since 20.*within 25 s/,
+    },
+  );
 
   it('is not trusted any more while Nomad does not answer, and lost for good soon after', async () => {
     const { a, b, wait } = processes();
@@ -110,53 +55,12 @@ describe('the lock of an inventory in Nomad', () => {
     expect(next.value?.isValid()).toBe(true);
   });
 
-  it('outlives a short outage', async () => {
-    const { a, wait } = processes();
-    const lock = await a.lock();
-    await wait(3_000);
-    a.isOffline = true;
-    await wait(6_000);
-    a.isOffline = false;
-    await wait(600_000, () => {
-      expect(lock.isValid()).toBe(true);
-    });
-  });
-
   it('is lost when somebody frees it by hand, at the next renewal', async () => {
     const { nomad, a, wait } = processes();
     const lock = await a.lock();
     await nomad.api.releaseLock(LOCK, (await nomad.api.read(LOCK))?.lockId ?? '');
     await wait(4_100);
     expect([lock.isValid(), lock.lost.aborted]).toEqual([false, true]);
-  });
-
-  it('is waited for until that is aborted, and then not held', async () => {
-    const { a, b, wait } = processes();
-    const lock = await a.lock();
-    const enough = new AbortController();
-    const next = follow(b.lock(enough.signal));
-    await wait(7_000);
-    enough.abort(new Error('told to stop'));
-    await settled();
-    expect(next.error).toEqual(new Error('told to stop'));
-    await lock.release();
-    await (await a.lock()).release();
-  });
-
-  it('is waited for through an outage of Nomad', async () => {
-    const { a, wait } = processes();
-    a.isOffline = true;
-    const lock = follow(a.lock(new AbortController().signal));
-    await wait(600_000);
-    a.isOffline = false;
-    await wait(10_000);
-    expect(lock.value?.isValid()).toBe(true);
-  });
-
-  it('an outage is an error for those who do not wait', async () => {
-    const { a } = processes();
-    a.isOffline = true;
-    await expect(a.lock()).rejects.toThrow(TargetError);
   });
 
   it('is trusted from the first request on that may have acquired it, not from the one that was answered', async () => {
@@ -229,16 +133,6 @@ describe('the lock of an inventory in Nomad', () => {
     const { api } = new StillNomad();
     expect(() => nomadState({ api, path: PATH, namespace: 'default', holder: 'a', lockTtlSeconds })).toThrow(
       'cannot be had from Nomad',
-    );
-  });
-
-  it('is never held by two at once, whatever is stopped, woken or cut off when', async () => {
-    await assertNeverTwo(
-      () => {
-        const nomad = new StillNomad();
-        return { time: nomad, processes: ['a', 'b', 'c'].map((name) => processOf(nomad, name)) };
-      },
-      2 * TTL * 1000,
     );
   });
 });
