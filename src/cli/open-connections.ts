@@ -87,6 +87,7 @@ export class OpenConnections {
   async close(): Promise<void> {
     await this.#turn.catch(() => undefined);
     const open = [...this.#opened.values()].flatMap((opened) => opened.open ?? []);
+    this.#opened.clear();
     await Promise.all(open.map(({ client }) => client.close()));
   }
 

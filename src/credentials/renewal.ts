@@ -1,3 +1,6 @@
+/** No timer of Node's takes more; milliseconds. */
+export const LONGEST_SLEEP_MS = 2 ** 31 - 1;
+
 /** When to renew a token that has this long left: at about two thirds of it; milliseconds. */
 export function renewalMs(ttlSeconds: number, random: () => number): number {
   return ttlSeconds * 1000 * (2 / 3) * (0.9 + 0.1 * random());

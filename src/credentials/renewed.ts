@@ -1,7 +1,7 @@
 import type { Clock } from '../contract/clock.ts';
 import type { Credential, VaultLease, VaultTokens } from '../contract/credential.ts';
 import { TargetError } from '../contract/errors.ts';
-import { backoffMs, renewalMs } from './renewal.ts';
+import { backoffMs, LONGEST_SLEEP_MS, renewalMs } from './renewal.ts';
 
 export interface RenewedOptions {
   readonly vault: VaultTokens;
@@ -74,7 +74,9 @@ export class RenewedCredential implements Credential {
         if (isLookedUp) renewed ??= lease;
         isLookedUp = true;
         failures = 0;
-        await clock.sleep(renewalMs(lease.ttlSeconds, random), signal).catch(() => undefined);
+        await clock
+          .sleep(Math.min(renewalMs(lease.ttlSeconds, random), LONGEST_SLEEP_MS), signal)
+          .catch(() => undefined);
       } catch (error) {
         if (!(error instanceof TargetError) || error.class !== 'transient') return;
         await clock.sleep(backoffMs(++failures, random), signal).catch(() => undefined);

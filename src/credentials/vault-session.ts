@@ -4,7 +4,7 @@ import { messageOf, TargetError } from '../contract/errors.ts';
 import type { Unreadable } from '../plan/step.ts';
 import { withoutCredential } from './credential-text.ts';
 import { SharedLook } from './shared-look.ts';
-import { backoffMs, renewalMs } from './renewal.ts';
+import { backoffMs, LONGEST_SLEEP_MS, renewalMs } from './renewal.ts';
 
 export interface VaultLogin {
   /** `auth/kubernetes/login` */
@@ -55,6 +55,8 @@ export class VaultSession implements Credential {
   #trouble: Unreadable | undefined;
   #login: Promise<boolean> | undefined;
   #failures = 0;
+  /** Our tokens may not look themselves up. */
+  #isBlind = false;
   /** Monotonic: when there is something to do. */
   #dueAt = 0;
   #wake = new AbortController();
@@ -96,9 +98,7 @@ export class VaultSession implements Credential {
 
   /** What the login needs has changed: where it failed, it is tried again now. */
   retry(): void {
-    if (this.#held !== undefined) return;
-    this.#dueAt = 0;
-    this.#wake.abort();
+    if (this.#held === undefined) this.#planFor(0);
   }
 
   async close(): Promise<void> {
@@ -120,7 +120,7 @@ export class VaultSession implements Credential {
       const wait = this.#dueAt - clock.monotonic();
       if (wait > 0) {
         this.#wake = new AbortController();
-        await clock.sleep(wait, this.#wake.signal).catch(() => undefined);
+        await clock.sleep(Math.min(wait, LONGEST_SLEEP_MS), this.#wake.signal).catch(() => undefined);
         continue;
       }
       if (this.#held?.mayGrow === true) await this.#renew(this.#held);
@@ -128,14 +128,14 @@ export class VaultSession implements Credential {
     }
   }
 
+  /** Past its longest time Vault answers 500: whatever fails, a login is tried. Until that works we use what we have. */
   async #renew(held: Held): Promise<void> {
-    const { vault, clock } = this.#options;
     try {
-      this.#hold(await vault.renew(held.token, this.#ended.signal), held.ttlSeconds);
-    } catch (error) {
-      const isPassing = error instanceof TargetError && error.class === 'transient';
-      if (isPassing && clock.monotonic() < held.endsAt) this.#laterAgain();
-      else await this.#logIn();
+      const lease = await this.#options.vault.renew(held.token, this.#ended.signal);
+      // Meanwhile it may have been found revoked, and replaced.
+      if (this.#held === held) this.#hold(lease, held.ttlSeconds);
+    } catch {
+      await this.#logIn();
     }
   }
 
@@ -171,7 +171,7 @@ export class VaultSession implements Credential {
       endsAt: isForever ? Infinity : now + ttlSeconds * 1000,
       mayGrow,
     };
-    this.#dueAt = isForever ? now + FOREVER_MS : now + renewalMs(ttlSeconds, random);
+    this.#planFor(isForever ? Infinity : now + renewalMs(ttlSeconds, random));
     this.#failures = 0;
     this.#trouble = undefined;
     if (isNew) this.#options.onChange();
@@ -191,19 +191,28 @@ export class VaultSession implements Credential {
 
   #laterAgain(): void {
     const { clock, random } = this.#options;
-    this.#dueAt = clock.monotonic() + backoffMs(++this.#failures, random);
+    this.#planFor(clock.monotonic() + backoffMs(++this.#failures, random));
   }
 
-  /** After a refusal: whether our token is alive, and another one where it is not. */
+  #planFor(dueAt: number): void {
+    this.#dueAt = dueAt;
+    this.#wake.abort();
+  }
+
+  /**
+   * After a refusal: whether our token is alive, and another one where it is not. Old versions of Vault refuse to look up a
+   * token that is gone in the same words as one without the right to be looked up: then the next one is as unknown.
+   */
   async #verify(): Promise<void> {
     const held = this.#held;
-    if (held === undefined) return;
+    if (held === undefined || this.#isBlind || (await this.#isKnown(held))) return;
+    if (this.#held === held) this.#held = { ...held, endsAt: 0 };
+    if (await this.#logIn()) this.#isBlind = !(await this.#isKnown(this.#held));
+  }
+
+  async #isKnown(held: Held | undefined): Promise<boolean> {
+    if (held === undefined) return true;
     const found = await this.#options.vault.lookup(held.token, this.#ended.signal).catch(() => 'unknown');
-    if (found !== undefined || this.#held !== held) return;
-    this.#held = { ...held, endsAt: 0 };
-    await this.#logIn();
+    return found !== undefined;
   }
 }
-
-/** A timer takes no more. */
-const FOREVER_MS = 2 ** 31 - 1;
