@@ -1,5 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/contract/clock.ts';
+import type { KubernetesApi } from '../../src/contract/kubernetes.ts';
 import { openKubernetes, type KubernetesClient } from '../../src/kubernetes/client.ts';
 import { LiveNomad } from '../e2e/live.ts';
 import { requireServers } from '../servers/binaries.ts';
@@ -103,6 +105,33 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
     expect(connected.only).toBe(connection);
   });
 
+  it('is looked at when the old one is refused before the news has come, and not for each request that lacks a right', async () => {
+    await connected.close();
+    let looks = 0;
+    connected = new Connected({
+      // Time stands still: another look may be had after a while.
+      clock: { ...systemClock, monotonic: () => 0 },
+      kubernetes: {
+        ...withoutNews(api),
+        get: (path, signal) => {
+          looks++;
+          return api.get(path, signal);
+        },
+      },
+    });
+    const [token, next] = [await makeToken(), await makeToken()];
+    await inSecret({ token: token.SecretID });
+    await connected.declare([cluster()]);
+    await inSecret({ token: next.SecretID });
+    await live.request('DELETE', `/v1/acl/token/${token.AccessorID}`);
+    await Promise.all(Array.from({ length: 10 }, (_, n) => write(`n${String(n)}`)));
+    expect(connected.requests).toContain('PUT 403');
+    expect(looks).toBe(1);
+    await live.request('DELETE', `/v1/acl/token/${next.AccessorID}`);
+    for (let i = 0; i < 5; i++) await expect(write('d')).rejects.toThrow('403');
+    expect(looks).toBe(1);
+  });
+
   it('is waited for: the refusal names the Secret, the key and the command, and ends when it is there', async () => {
     await connected.declare([cluster()]);
     const { refused } = connected.only;
@@ -151,11 +180,45 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
     const refused = new Connected({ kubernetes: limited });
     await refused.declare([cluster()]);
     expect(refused.only.refused?.reason).toBe('Unavailable');
-    expect(refused.only.refused?.error).toMatch(/^NomadCluster default: Secret default\/nomad can't be read: .*is forbidden/);
+    expect(refused.only.refused?.error).toMatch(
+      /^NomadCluster default: Secret default\/nomad can't be read: .*is forbidden/,
+    );
     await refused.close();
     await limited.close();
   });
 });
+
+/** An API server whose events never come. */
+function withoutNews(api: KubernetesApi): KubernetesApi {
+  return {
+    get: (...args) => api.get(...args),
+    list: (...args) => api.list(...args),
+    create: (...args) => api.create(...args),
+    replace: (...args) => api.replace(...args),
+    patch: (...args) => api.patch(...args),
+    delete: (...args) => api.delete(...args),
+    follow: (collection, handler, signal) =>
+      api.follow(
+        collection,
+        {
+          ...handler,
+          changed: () => undefined,
+          replaced: once((all) => {
+            handler.replaced(all);
+          }),
+        },
+        signal,
+      ),
+  };
+}
+
+function once<T>(callback: (value: T) => void): (value: T) => void {
+  let isCalled = false;
+  return (value) => {
+    if (!isCalled) callback(value);
+    isCalled = true;
+  };
+}
 
 /** A kubeconfig with another token, beside the administrator's. */
 function kubeconfigWith(path: string, token: string): string {
