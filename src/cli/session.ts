@@ -10,6 +10,7 @@ import { LiveView } from '../engine/view.ts';
 import { byId, type World } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { fileSink } from '../sinks/file.ts';
+import { NO_KUBERNETES } from '../sinks/no-kubernetes.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import { ENVIRONMENT, environmentConnections, isConnection } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
@@ -133,7 +134,7 @@ export function worldOf(options: {
   readonly owner: string;
   readonly base: string;
   readonly ledger: Ledger;
-  readonly io: Pick<Io, 'nomad' | 'vault'>;
+  readonly io: Pick<Io, 'nomad' | 'vault'> & Partial<Pick<Io, 'kubernetesSecrets'>>;
 }): World {
   const { owner, base, ledger, io } = options;
   return {
@@ -144,7 +145,7 @@ export function worldOf(options: {
     view: new LiveView(),
     tracker: new Tracker(),
     ledger,
-    io: { ...io, files: fileSink(base), secrets: secretHandover() },
+    io: { kubernetesSecrets: NO_KUBERNETES, ...io, files: fileSink(base), secrets: secretHandover() },
     owner,
     now: Date.now,
     pathName: pathNameIn(base),

@@ -18,6 +18,8 @@ export interface Resource<Spec = unknown> {
     readonly name: string;
     readonly namespace: string;
     readonly annotations: Readonly<Record<string, string>>;
+    /** The API server's own identifier; absent where no API server has it. */
+    readonly uid?: string;
     /** When the API server took it; RFC 3339, UTC. */
     readonly createdAt?: string;
   };

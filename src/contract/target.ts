@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto';
+
 /**
  * What the kinds may ask of the servers. The targets implement it: connection limits, retries inside a request,
  * and the translation of every failure into a TargetError are theirs.
@@ -78,6 +80,50 @@ export interface FileApi {
   discard(path: string): Promise<void>;
 }
 
+/** A Kubernetes Secret, without what it holds. */
+export interface StoredSecret {
+  readonly uid: string;
+  /** Another one after every write of anybody. */
+  readonly resourceVersion: string;
+  /** Key → `digestOf` what is there. */
+  readonly digests: Readonly<Record<string, string>>;
+  /** The AclToken that our label and annotation say it is written for; undefined where one of them is missing. */
+  readonly writtenFor: string | undefined;
+  /** The uids of its owners: Kubernetes deletes it once none of them is there any more. */
+  readonly owners: readonly string[];
+}
+
+/** What we have in a Secret. Everything else in it stays as it is. */
+export interface SecretContent {
+  readonly namespace: string;
+  readonly name: string;
+  /** null: the key goes. */
+  readonly data: Readonly<Record<string, string | null>>;
+  /** The AclToken that it is written for. */
+  readonly writtenFor: string;
+  /** The uid of that AclToken, which shall own it; undefined where it shall outlive it. */
+  readonly owner: string | undefined;
+}
+
+/** Secrets of a Kubernetes API server: the `kubernetesSecret` sink. */
+export interface KubernetesSecretApi {
+  /** Sees what `write` and `remove` have done. @returns undefined where there is none. @throws TargetError */
+  read(namespace: string, name: string, signal?: AbortSignal): Promise<StoredSecret | undefined>;
+  /**
+   * Makes a Secret, or changes the one that was read.
+   * @param was undefined: there was none.
+   * @throws TargetError; `transient` with status 409 where it is not, or no longer, what was read: then nothing is written.
+   */
+  write(content: SecretContent, was: Pick<StoredSecret, 'uid' | 'resourceVersion'> | undefined): Promise<StoredSecret>;
+  /** Removes the Secret of that uid; one that is gone is no error, and another one of that name stays. @throws TargetError */
+  remove(namespace: string, name: string, uid: string): Promise<void>;
+}
+
+/** Tells one random secret from another, and does not tell what it is. */
+export function digestOf(secret: string): string {
+  return createHash('sha256').update(secret).digest('base64url');
+}
+
 /** Secrets on their way from the create that made them to their sink; in memory only, each handed over once. */
 export interface SecretHandover {
   put(accessorId: string, secretId: string): void;
@@ -90,5 +136,6 @@ export interface Io {
   nomad(connection: string): NomadApi;
   vault(connection: string): VaultApi;
   readonly files: FileApi;
+  readonly kubernetesSecrets: KubernetesSecretApi;
   readonly secrets: SecretHandover;
 }

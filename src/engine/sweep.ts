@@ -179,6 +179,8 @@ function counted(io: Io, counter: Counter): Io {
     nomad: (connection) => counting(io.nomad(connection)),
     vault: (connection) => counting(io.vault(connection)),
     files: counting(io.files),
+    // Followed, and read from memory.
+    kubernetesSecrets: io.kubernetesSecrets,
     secrets: io.secrets,
   };
 }

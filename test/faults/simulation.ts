@@ -13,6 +13,7 @@ import type { Connection, World } from '../../src/engine/world.ts';
 import { kinds } from '../../src/kinds/index.ts';
 import { NomadSandbox } from '../../src/sandbox/nomad/server.ts';
 import { VaultSandbox } from '../../src/sandbox/vault/server.ts';
+import { NO_KUBERNETES } from '../../src/sinks/no-kubernetes.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
 import { seedIdentifiers } from './identifiers.ts';
@@ -257,7 +258,13 @@ function ioOf(simulation: Simulation, isAlive: () => boolean): Io {
     { ...options, address: 'http://vault', token: VAULT_TOKEN },
     simulation.transport('vault', isAlive),
   );
-  return { nomad: () => nomad, vault: () => vault, files: simulation.fileSink(isAlive), secrets: handover(simulation) };
+  return {
+    nomad: () => nomad,
+    vault: () => vault,
+    files: simulation.fileSink(isAlive),
+    kubernetesSecrets: NO_KUBERNETES,
+    secrets: handover(simulation),
+  };
 }
 
 function handover(simulation: Simulation): SecretHandover {

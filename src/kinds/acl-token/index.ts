@@ -1,23 +1,15 @@
-import { isAbsolute, join } from 'node:path';
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import {
-  isUnreadable,
-  keyText,
-  readable,
-  type Desired,
-  type Live,
-  type ObjectKey,
-  type Owned,
-  type Unreadable,
-} from '../../plan/step.ts';
+import { isUnreadable, readable, type Desired, type Live, type ObjectKey, type Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markedName, markerOf, ownerId } from './marker.ts';
 import { matchToken, type Match } from './match.ts';
-import { holderOf, secretFileFields, secretFileObject, secretFileRules } from './secret-file.ts';
-import { aclTokenRules, aclTokenSpec, type AclTokenSpec } from './schema.ts';
+import { kubernetesSecretObject } from './kubernetes-secret.ts';
+import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
+import { secretFileObject } from './secret-file.ts';
+import { sinkOf } from './sink.ts';
 import { aclTokenObject, tokenFieldRules } from './token.ts';
 
 type Token = Resource<AclTokenSpec>;
@@ -42,27 +34,33 @@ metadata:
 spec:
   policies: [readonly]
   writeSecretTo:
-    file:
-      path: secrets/dashboard.token
+    kubernetesSecret: # in the directory source: file, with a path
+      name: dashboard-nomad-token
 `,
   planPaths: {
     'spec.writeSecretTo.file': 'Whose SecretID the file holds, and its mode; never the SecretID.',
+    'spec.writeSecretTo.kubernetesSecret':
+      'Whose SecretID the Secret holds and under which keys, its label and its owner; never the SecretID.',
     'spec.name': 'The name on Nomad with its marker.',
   },
-  types: [aclTokenObject, secretFileObject],
+  types: [aclTokenObject, secretFileObject, kubernetesSecretObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
-  check: (resource) =>
-    byteLength(liveName(resource)) <= 200
+  check: (resource) => [
+    ...(byteLength(liveName(resource)) <= 200
       ? []
-      : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }],
+      : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }]),
+    ...misplacedSink(resource),
+  ],
   objects,
   status: (resource, steps) => {
     const live = steps.findLast((s) => s.desired !== undefined && s.key.type === aclTokenObject.name)?.live;
     const expiresAt = live?.facts?.['expiresAt'];
+    const { file, kubernetesSecret } = resource.spec.writeSecretTo;
     return {
       ...(live?.id !== undefined && { accessorId: live.id, name: live.fields['name'] }),
       ...(typeof expiresAt === 'number' && { expiresAt: new Date(expiresAt).toISOString() }),
-      ...(resource.spec.writeSecretTo.file && { secretFile: resource.spec.writeSecretTo.file.path }),
+      ...(file && { secretFile: file.path }),
+      ...(kubernetesSecret && { secretName: kubernetesSecret.name }),
     };
   },
 };
@@ -71,13 +69,19 @@ function liveName(resource: Token): string {
   return resource.spec.name ?? resource.metadata.name;
 }
 
+/** A resource with a uid is an API server's: a file there would be one on the machine of whoever runs the operator. */
+function misplacedSink({ metadata, spec: { writeSecretTo } }: Token): { path: string; message: string }[] {
+  const [sink, message] =
+    metadata.uid === undefined ? (['kubernetesSecret', KUBERNETES_ONLY] as const) : (['file', DIRECTORY_ONLY] as const);
+  return writeSecretTo[sink] === undefined ? [] : [{ path: `spec.writeSecretTo.${sink}`, message }];
+}
+
 function objects(resource: Token, context: PlanContext): Desired[] {
   const { token, taken } =
     resource.spec.accessorId === undefined
       ? ownToken(resource, context)
       : { token: namedToken(resource, context), taken: [] };
-  const file = secretFile(resource, context, token);
-  return [token, ...taken, ...(file === undefined ? [] : [file])];
+  return [token, ...taken, ...sinkOf(resource, context, token, base(resource))];
 }
 
 function base(resource: Token): Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'> {
@@ -227,60 +231,4 @@ function expiry(match: Match, wanted: Fields, owned: readonly Owned[]): number |
   const expiresAt =
     match.is === 'current' ? match.live.facts?.['expiresAt'] : match.is === 'absent' ? remembered : undefined;
   return typeof expiresAt === 'number' ? expiresAt : undefined;
-}
-
-/** The file sink: it holds the secret of whichever token stands for the resource. */
-function secretFile(resource: Token, context: PlanContext, token: Desired): Desired | undefined {
-  const declared = resource.spec.writeSecretTo.file?.path;
-  if (declared === undefined) return undefined;
-  const name = context.pathName(isAbsolute(declared) ? declared : join(resource.folder, declared));
-  const key = { connection: 'local', type: secretFileObject.name, name };
-  const accessorId = readable(token.live)?.id;
-  const live = context.live(key);
-  const found = readable(live);
-  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
-  const formerId = token.replaces?.live.id ?? (found && holderOf(found));
-  const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
-  return {
-    ...base(resource),
-    key,
-    fields: secretFileFields(accessorId),
-    rules: secretFileRules,
-    live,
-    dependsOn: [token.key],
-    detail: {
-      nomadRef: resource.spec.nomadRef,
-      accessorId: accessorId ?? null,
-      ...(formerId !== undefined && formerId !== accessorId && { formerId }),
-    },
-    ...(found && owned?.state !== 'owned' && unownedFile(resource, name, holderOf(found), accessorId)),
-    ...(verdict && { verdict }),
-  };
-}
-
-/**
- * A file that the inventory does not know. Whatever the adoption policy says, no sink overwrites, or later deletes, what
- * it did not write; but a secret of a former token of ours is nobody else's.
- */
-function unownedFile(
-  resource: Token,
-  name: string,
-  holder: string | undefined,
-  accessorId: string | undefined,
-): Pick<Desired, 'adoptionPolicy' | 'verdict'> | undefined {
-  const { adoptionPolicy } = resource.spec;
-  if (holder !== undefined) {
-    const isFormer = holder !== accessorId && adoptionPolicy !== 'Never';
-    return { adoptionPolicy: isFormer ? 'Always' : adoptionPolicy };
-  }
-  const message = `${name} exists already and does not hold this token's secret: no adoptionPolicy overwrites it; move it away, or name another path`;
-  return {
-    adoptionPolicy: adoptionPolicy === 'Always' ? 'IfIdentical' : adoptionPolicy,
-    verdict: { action: 'refuse', reason: 'Conflict', message },
-  };
-}
-
-/** Of which token a file shall hold the secret is not known while the tokens can't be read. */
-function unreadable(live: Live | Unreadable | undefined): Desired['verdict'] {
-  return isUnreadable(live) ? { action: 'refuse', reason: live.reason, message: live.error } : undefined;
 }

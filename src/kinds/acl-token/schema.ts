@@ -1,10 +1,21 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
+import { DEFAULT_KEYS } from './kubernetes-secret.ts';
 import { connectionName, duration, exactlyOne, immutable, managed, nomadName, seconds, text } from '../schema.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
+/** Neither "." nor what begins with "..". */
+const SECRET_KEY = /^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$/;
 /** The sinks that exist; each is a field of `writeSecretTo`. */
-export const SINKS = ['file', 'none'] as const;
+const SINKS = ['file', 'kubernetesSecret', 'none'] as const;
+export const KUBERNETES_ONLY = 'needs the Kubernetes source; use file';
+export const DIRECTORY_ONLY = 'writeSecretTo.file needs the directory source; use kubernetesSecret';
+
+const secretKey = z
+  .string()
+  .max(253)
+  .regex(SECRET_KEY, { error: 'must be a key of a Secret: letters, digits, "-", "_" and "."' });
 
 export const aclTokenSpec = z.strictObject({
   nomadRef: connectionName.default('default').describe('NomadCluster that issues the token.'),
@@ -44,6 +55,25 @@ export const aclTokenSpec = z.strictObject({
         })
         .optional()
         .describe('A file on the machine that runs nomad-access (directory source only).'),
+      kubernetesSecret: z
+        .strictObject({
+          name: z
+            .string()
+            .max(253)
+            .regex(SUBDOMAIN, { error: 'must be a name of a Secret: lower-case letters, digits, "-" and "."' })
+            .describe(
+              'Secret that gets the token, in the namespace of the AclToken. It is made, and must not be there before.',
+            ),
+          keys: z
+            .strictObject({
+              accessorId: secretKey.default(DEFAULT_KEYS.accessorId).describe('Key that gets the accessor ID.'),
+              secretId: secretKey.default(DEFAULT_KEYS.secretId).describe('Key that gets the SecretID.'),
+            })
+            .default(DEFAULT_KEYS)
+            .describe('The keys of the Secret that hold the two.'),
+        })
+        .optional()
+        .describe('A Secret of the Kubernetes API server (Kubernetes source only).'),
       none: z
         .strictObject({})
         .optional()
@@ -59,6 +89,15 @@ export const aclTokenRules: readonly SpecRule[] = [
   immutable('nomadRef'),
   immutable('accessorId'),
   exactlyOne('writeSecretTo', SINKS),
+  // API servers alone read it.
+  { cel: '!has(self.writeSecretTo.file)', path: 'writeSecretTo.file', message: DIRECTORY_ONLY },
+  {
+    cel: '!has(self.writeSecretTo.kubernetesSecret) || self.writeSecretTo.kubernetesSecret.keys.accessorId != self.writeSecretTo.kubernetesSecret.keys.secretId',
+    holds: ({ writeSecretTo: { kubernetesSecret } }: AclTokenSpec) =>
+      kubernetesSecret === undefined || kubernetesSecret.keys.accessorId !== kubernetesSecret.keys.secretId,
+    path: 'writeSecretTo.kubernetesSecret.keys',
+    message: 'accessorId and secretId must be different keys',
+  },
   {
     cel: "self.type != 'management' || ((!has(self.policies) || self.policies.size() == 0) && (!has(self.roles) || self.roles.size() == 0))",
     holds: (s: AclTokenSpec) => s.type !== 'management' || (s.policies.length === 0 && s.roles.length === 0),
