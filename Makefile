@@ -33,9 +33,10 @@ test: check build ## everything, real servers included
 demo: build ## the whole life of a resource, on the sandbox
 	@node manifests/demo/demo.mjs
 
-bench: build ## figures beside their raw ceilings, on a real Nomad
-	@test/servers/build.sh nomad >&2
+bench: build ## figures beside their raw ceilings, on real servers
+	@test/servers/build.sh nomad vault etcd kube-apiserver kubectl >&2
 	npx tsx test/bench/bench.ts
+	npx tsx test/bench/kubernetes.ts
 
 steady: build ## what it costs when nothing changes: ten minutes over 10,000 resources, on real servers
 	@test/servers/build.sh nomad vault >&2
