@@ -7,10 +7,12 @@ import { idOf, type Resource } from '../contract/resource.ts';
 import { isWhole, type Declaration } from '../contract/source.ts';
 import type { StateBackend, StateLock } from '../contract/state.ts';
 import { Operator } from '../engine/operator.ts';
+import { objectLookup } from '../engine/tracker.ts';
 import type { Connection } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { openKubernetes, type KubernetesClient } from '../kubernetes/client.ts';
 import { resourceText } from '../plan/step.ts';
+import { KubernetesSecrets } from '../sinks/kubernetes-secrets.ts';
 import { KubernetesSource } from '../sources/kubernetes/index.ts';
 import { kubernetesState } from '../state/kubernetes.ts';
 import { isConnection } from './connections.ts';
@@ -117,8 +119,20 @@ async function act(
     },
   });
   const connections = new Connections(opened, source);
+  const secrets = new KubernetesSecrets({
+    api,
+    namespaces,
+    onChange: (namespace, name) => {
+      operator.reconcile(world.tracker.readersOf(secretLookup(namespace, name)));
+    },
+    onTrouble: (path, why) => {
+      observer.synced({ kind: 'Kubernetes', name: path }, why === undefined, why);
+    },
+  });
+  const io = { ...opened.io, kubernetesSecrets: secrets };
+  const world = worldOf({ owner: options.owner, base: BASE, ledger, io });
   const operator: Operator = new Operator({
-    world: worldOf({ owner: options.owner, base: BASE, ledger, io: opened.io }),
+    world,
     clock: systemClock,
     observer: connections.observing(observer),
     random: Math.random,
@@ -129,6 +143,7 @@ async function act(
   });
   const ended = new AbortController();
   const until = AbortSignal.any([stop, lock.lost, ended.signal]);
+  const following = secrets.follow(until);
   try {
     await operator.run(source.declarations(until), until);
   } catch (error) {
@@ -137,9 +152,15 @@ async function act(
     warn(messageOf(error));
   } finally {
     ended.abort();
+    await following;
     await ledger.close();
     await opened.close();
   }
+}
+
+/** How the tracker calls the Secret of a token. */
+function secretLookup(namespace: string, name: string): string {
+  return objectLookup('local', 'kubernetes-secret', `${namespace}/${name}`);
 }
 
 /** Takes connections out of what is declared, opens them, and tells their state. */
