@@ -1,12 +1,14 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LiveNomad, LiveVault } from '../e2e/live.ts';
 import { startOperator } from '../e2e/running.ts';
-import { requireServers } from '../servers/binaries.ts';
+import { requireServers, serverBinary } from '../servers/binaries.ts';
 import { cleanEnvironment } from '../servers/command.ts';
+import { startKubernetes } from '../servers/kubernetes.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
 
@@ -18,7 +20,7 @@ const blocks = [...readme.matchAll(/(?:<!-- run: (\w+) -->\n\n)?```sh\n([\s\S]*?
 }));
 const tagged = (tag: string): string => blocks.find((block) => block.tag === tag)?.script ?? '';
 
-describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
+describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kubectl'))('the README', () => {
   let nomad: NomadServer;
   let vault: VaultServer;
   const folder = mkdtempSync(join(tmpdir(), 'nomad-access-readme-'));
@@ -78,12 +80,45 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the README', () => {
     expect([await new LiveNomad(nomad).everything(), await new LiveVault(vault).everything()]).toEqual(before);
   });
 
+  it('its commands for Kubernetes run as they stand, and leave nothing behind', async () => {
+    const before = await new LiveNomad(nomad).everything();
+    const kubernetes = await startKubernetes();
+    try {
+      symlinkSync(serverBinary('kubectl'), join(folder, 'kubectl'));
+      const env = cleanEnvironment({
+        NOMAD_ADDR: nomad.address,
+        NOMAD_TOKEN: nomad.token,
+        KUBECONFIG: kubernetes.kubeconfig,
+        HOME: folder,
+      });
+      const PATH = `${folder}:${env['PATH'] ?? ''}`;
+      const script = spawn('bash', ['-euo', 'pipefail', '-c', tagged('kubernetes')], {
+        cwd: ROOT,
+        env: { ...env, PATH },
+      });
+      let printed = '';
+      for (const stream of [script.stdout, script.stderr])
+        stream.on('data', (chunk: Buffer) => (printed += String(chunk)));
+      const ended = once(script, 'close');
+      // There is no kubelet to run the pods of the Deployment.
+      const operator = await startOperator(['--source', 'kubernetes', '--lease-namespace', 'nomad-access'], env);
+      await ended;
+      expect(script.exitCode, printed + operator.log()).toBe(0);
+      expect(printed).toContain('acltoken.nomad-access.io/dashboard condition met');
+      expect(printed).toMatch(/aclpolicy.nomad-access.io\/readonly +readonly +True +InSync/);
+      expect(await operator.stop()).toBe(0);
+    } finally {
+      await kubernetes.stop();
+    }
+    expect(await new LiveNomad(nomad).everything()).toEqual(before);
+  });
+
   it('names only targets that the Makefile has, and every command in it is run by a test', () => {
     const makefile = readFileSync(join(ROOT, 'Makefile'), 'utf8');
     const named = [...readme.matchAll(/make ([a-z]+)/g)].map((m) => m[1] ?? '');
     for (const target of named) expect(makefile).toMatch(new RegExp(`^${target}:`, 'm'));
     expect(new Set(named)).toEqual(new Set(['demo', 'test', 'build', 'bench', 'steady']));
-    expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user', 'follow']);
+    expect(blocks.map((block) => block.tag)).toEqual([undefined, 'setup', 'user', 'follow', 'kubernetes']);
   });
 
   it('links only to files that are there', () => {
