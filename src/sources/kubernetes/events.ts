@@ -30,6 +30,7 @@ export class Events {
   readonly #waiting: { readonly path: string; readonly body: object }[] = [];
   #credit = RATE.burst;
   #credited: number;
+  readonly #ended = new AbortController();
   #isSending = false;
   #lost = 0;
 
@@ -39,6 +40,7 @@ export class Events {
   }
 
   record(kind: string, { metadata }: CustomResource, { type, reason, action, note }: Notice): void {
+    if (this.#ended.signal.aborted) return;
     const { name, namespace, uid } = metadata;
     const inNamespace = namespace ?? 'default';
     const now = new Date(this.#options.clock.now()).toISOString().replace('Z', '000Z');
@@ -69,12 +71,18 @@ export class Events {
     void this.#send();
   }
 
-  /** Resolves when all that waits is through. */
+  /** Nothing more is written. */
+  close(): void {
+    this.#ended.abort();
+    this.#waiting.length = 0;
+  }
+
   async #send(): Promise<void> {
     if (this.#isSending) return;
     this.#isSending = true;
     for (let next = this.#waiting.shift(); next !== undefined; next = this.#waiting.shift()) {
       await this.#turn();
+      if (this.#ended.signal.aborted) return;
       await this.#options.api.create(next.path, next.body).catch((error: unknown) => {
         this.#options.onWarning(`an Event could not be written: ${messageOf(error)}`);
       });
@@ -91,7 +99,7 @@ export class Events {
     this.#credit = Math.min(RATE.burst, this.#credit + ((now - this.#credited) / 1000) * RATE.perSecond);
     this.#credited = now;
     if (this.#credit < 1) {
-      await clock.sleep(((1 - this.#credit) / RATE.perSecond) * 1000);
+      await clock.sleep(((1 - this.#credit) / RATE.perSecond) * 1000, this.#ended.signal).catch(() => undefined);
       this.#credit = 1;
       this.#credited = clock.monotonic();
     }

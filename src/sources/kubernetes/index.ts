@@ -27,6 +27,9 @@ export interface KubernetesSourceOptions {
   readonly onSync: (kind: string, isSynced: boolean, error?: string) => void;
 }
 
+/** Of a request, in the status. */
+const LONGEST_REQUEST = 1024;
+
 /** Of one kind, everywhere or in one namespace. */
 interface Followed {
   readonly kind: AnyKind;
@@ -78,6 +81,7 @@ export class KubernetesSource {
       }
     } finally {
       for (const tended of this.#objects.values()) tended.close();
+      this.#events.close();
       await Promise.all(following);
     }
   }
@@ -255,7 +259,7 @@ export class KubernetesSource {
     return {
       generation: object.metadata.generation ?? 0,
       isDeleting,
-      reconcileRequest: reading.resource.metadata.annotations[RECONCILE_REQUESTED],
+      reconcileRequest: reading.resource.metadata.annotations[RECONCILE_REQUESTED]?.slice(0, LONGEST_REQUEST),
       before: status,
       now: this.#options.clock.now(),
     };

@@ -36,6 +36,8 @@ export class Tended {
   #isWriting = false;
   #isClosed = false;
   #failures = 0;
+  /** Calls the next try off. */
+  #calledOff: () => void = () => undefined;
   /** Version of our last write: what comes before it is old. */
   #awaited: string | undefined;
 
@@ -70,12 +72,20 @@ export class Tended {
   /** What was told of it. @returns whether it is news. */
   take(object: CustomResource): boolean {
     const { resourceVersion = '', uid } = object.metadata;
-    if (uid !== this.#object.metadata.uid) this.#awaited = undefined;
+    if (uid !== this.#object.metadata.uid) this.#forget();
     if (this.#awaited !== undefined && this.#awaited !== resourceVersion) return false;
     this.#awaited = undefined;
     this.#adopt(object);
     void this.#write();
     return true;
+  }
+
+  /** It is another object of the same name: nothing of what was wanted of the one before is wanted of it. */
+  #forget(): void {
+    this.#awaited = undefined;
+    this.#finalizer = undefined;
+    this.#status = undefined;
+    this.#applied = undefined;
   }
 
   /** The finalizer shall stand, or go. */
@@ -92,6 +102,7 @@ export class Tended {
   /** Nothing more is written. */
   close(): void {
     this.#isClosed = true;
+    this.#calledOff();
   }
 
   async #write(): Promise<void> {
@@ -177,7 +188,7 @@ export class Tended {
     const isOutdated = error instanceof TargetError && error.status === 409;
     if (!isOutdated) onWarning(messageOf(error));
     const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** this.#failures++);
-    clock.after(delay, () => void this.#write());
+    this.#calledOff = clock.after(delay, () => void this.#write());
   }
 }
 
