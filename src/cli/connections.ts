@@ -68,7 +68,8 @@ export function declaredConnections(declaring: Declaring): DeclaredConnection[] 
     .filter((c) => !known.has(`${c.kind}/${c.name}`))
     .map(({ kind, name, spec, folder = '.', isFromEnvironment = false }) => {
       const whole = { ...(spec as Spec), ...(isFromEnvironment && environmentOf(kind, env)) };
-      return connectionOf(kind, name, whole, { folder: resolve(base, folder), isFromEnvironment, isRecorded: true });
+      const origin = { folder: resolve(base, folder), isFromEnvironment, isRecorded: true };
+      return refuseMoved(connectionOf(kind, name, whole, origin), declaring, undefined);
     });
   const all = [...declared, ...former];
   return declaring.isKubernetes ? all.map(inKubernetes) : all;
