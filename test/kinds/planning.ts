@@ -23,9 +23,16 @@ export function resource<Spec>(kind: Kind<Spec>, spec: unknown, name = 'ci'): Re
 }
 
 /** The steps for one resource. */
-export function planned<Spec>(kind: Kind<Spec>, spec: unknown, situation: Situation): PlannedStep[] {
+export function planned<Spec>(
+  kind: Kind<Spec>,
+  spec: unknown,
+  situation: Situation,
+  metadata: Partial<Resource['metadata']> = {},
+): PlannedStep[] {
   const owned = situation.owned ?? [];
-  const desired = kind.objects(resource(kind, spec), contextOf(kind, situation));
+  const plain = resource(kind, spec);
+  const declared = { ...plain, metadata: { ...plain.metadata, ...metadata } };
+  const desired = kind.objects(declared, contextOf(kind, situation));
   return plan({ desired, owned: (key) => ownedAt(owned, key), undeclared: [] });
 }
 
