@@ -168,6 +168,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
   const NEAR: Readonly<Record<string, string>> = {
     'spec-missing.yaml': 'spec',
     'policy-rules-mapping.yaml': 'spec.rules.namespace',
+    'token-secret-keys-same.yaml': 'spec.writeSecretTo.kubernetesSecret.keys',
   };
 
   /** The fields that an answer of kubectl names. */
@@ -192,6 +193,14 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
       expect(stderr).not.toMatch(/hunter2|2f9a1c44/);
     },
   );
+
+  it('refuse a file, which would be one on the machine of the operator', async () => {
+    const spec = 'policies: [a]\nwriteSecretTo: { file: { path: /etc/passwd } }';
+    const { code, stderr } = await tryOut(manifest('AclToken', 'file', spec));
+    expect(code).toBe(1);
+    expect(named(stderr)).toEqual(['spec.writeSecretTo.file']);
+    expect(stderr).toContain('needs the directory source; use kubernetesSecret');
+  });
 
   it.each(excepted)('cannot say the same of $file: $mark', async ({ text, paths }) => {
     const { code, stderr } = await tryOut(text);
