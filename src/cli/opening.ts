@@ -4,7 +4,7 @@ import type { Credential } from '../contract/credential.ts';
 import { UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
 import type { HttpOptions } from '../http/http.ts';
-import type { TlsOptions } from '../http/tls.ts';
+import { connectOptions, type TlsOptions } from '../http/tls.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
@@ -55,9 +55,10 @@ export async function openNomad(
   guardAddress(connection, address, 'NOMAD_ADDR', access);
   // A proxy's password is a credential of ours, wherever the token comes from.
   const httpAuth = isAllowed(connection, address, access) ? access.env['NOMAD_HTTP_AUTH'] : undefined;
+  const http = httpOf(connection, access);
   const credential = await nomadCredential(connection, credentialAccess(access, onChange));
   const client = new NomadClient({
-    ...httpOf(connection, access),
+    ...http,
     token: credential,
     region: spec.region,
     httpAuth: httpAuth === '' ? undefined : httpAuth,
@@ -83,10 +84,13 @@ function credentialAccess(access: Access, onChange: () => void): CredentialAcces
   return { env, kubernetes, clock, random, isLasting, onChange };
 }
 
+/** @throws UsageError where a certificate can't be read: before a credential is opened, which somebody would have to close. */
 function httpOf(connection: DeclaredConnection, { gate, onReply }: Access): HttpOptions {
+  const tls = tlsIn(connection.spec.tls, connection.folder);
+  connectOptions(tls);
   return {
     address: connection.address,
-    tls: tlsIn(connection.spec.tls, connection.folder),
+    tls,
     maxConnections: connection.maxConnections,
     ...(gate && { gate }),
     ...(onReply && {

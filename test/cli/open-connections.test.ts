@@ -191,6 +191,19 @@ describe('connections in Kubernetes', () => {
     expect(connected.only).toBe(before);
   });
 
+  it('one whose certificate can’t be read is refused before its Secret is followed', async () => {
+    const follow = (): never => expect.fail('it is followed');
+    const connected = connect({ kubernetes: { ...kubernetes, follow } });
+    const auth = { tokenSecretRef: { namespace: 'n', name: 's' } };
+    const address = 'https://127.0.0.1:1';
+    const tls = { caFile: '/nowhere/ca.pem' };
+    await connected.declare([
+      declared('NomadCluster', 'default', { address, auth, tls }),
+      declared('VaultServer', 'default', { address, auth, tls }),
+    ]);
+    for (const { refused } of connected.connections) expect(refused?.error).toContain('/nowhere/ca.pem');
+  });
+
   it('an inventory of before still says how to reach what it names', async () => {
     const connected = await recorded();
     const record = recordOf(connected.only, (path) => path);
