@@ -114,7 +114,7 @@ export interface KubernetesSecretApi {
    * @param was undefined: there was none.
    * @throws TargetError; `transient` with status 409 where it is not, or no longer, what was read: then nothing is written.
    */
-  write(content: SecretContent, was: Pick<StoredSecret, 'uid' | 'resourceVersion'> | undefined): Promise<StoredSecret>;
+  write(content: SecretContent, was: Pick<StoredSecret, 'resourceVersion'> | undefined): Promise<StoredSecret>;
   /** Removes the Secret of that uid; one that is gone is no error, and another one of that name stays. @throws TargetError */
   remove(namespace: string, name: string, uid: string): Promise<void>;
 }

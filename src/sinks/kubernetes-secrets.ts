@@ -58,10 +58,7 @@ export class KubernetesSecrets implements KubernetesSecretApi {
     return this.#known.get(keyOf(namespace, name)) ?? this.#ask(namespace, name, signal);
   }
 
-  async write(
-    content: SecretContent,
-    was: Pick<StoredSecret, 'uid' | 'resourceVersion'> | undefined,
-  ): Promise<StoredSecret> {
+  async write(content: SecretContent, was: Pick<StoredSecret, 'resourceVersion'> | undefined): Promise<StoredSecret> {
     const { namespace, name } = content;
     return this.#writingTo(namespace, name, async () => {
       const written = was === undefined ? await this.#create(content) : await this.#change(content, was);
@@ -96,20 +93,19 @@ export class KubernetesSecrets implements KubernetesSecretApi {
     return kept(secret);
   }
 
-  /** What was added by others stays. */
-  async #change(content: SecretContent, was: Pick<StoredSecret, 'uid' | 'resourceVersion'>): Promise<Kept> {
+  /** What was added by others stays. The version is another one too where the Secret was made anew. */
+  async #change(content: SecretContent, { resourceVersion }: Pick<StoredSecret, 'resourceVersion'>): Promise<Kept> {
     const { namespace, name, data } = content;
-    const { uid, resourceVersion } = was;
     const known = this.#known.get(keyOf(namespace, name));
     const current = known?.resourceVersion === resourceVersion ? known : await this.#ask(namespace, name);
-    if (current?.uid !== uid || current.resourceVersion !== resourceVersion) throw changed(namespace, name);
+    if (current === undefined) throw gone(namespace, name);
     if (current.isImmutable) throw immutable(namespace, name);
     const values = Object.entries(data).map(([key, value]) => [key, value === null ? null : inBase64(value)]);
     const secret = await this.#options.api.patch<Secret>(pathOf(namespace, name), 'merge', {
       metadata: { resourceVersion, ...metadataOf(content, current.ownerReferences) },
       data: Object.fromEntries(values) as Record<string, string | null>,
     });
-    if (secret === undefined) throw changed(namespace, name);
+    if (secret === undefined) throw gone(namespace, name);
     return kept(secret);
   }
 
@@ -234,8 +230,8 @@ function isConflict(error: unknown): boolean {
   return error instanceof TargetError && error.status === 409;
 }
 
-function changed(namespace: string, name: string): TargetError {
-  return new TargetError(`the Secret ${namespace}/${name} is not what it was when it was read`, {
+function gone(namespace: string, name: string): TargetError {
+  return new TargetError(`the Secret ${namespace}/${name} is gone since it was read`, {
     class: 'transient',
     status: 409,
   });

@@ -20,7 +20,7 @@ export const holding = (accessorId: string, more?: Partial<StoredSecret>): Store
 
 /** One Secret and a Nomad with its tokens, and what was written and asked. */
 export class Rig {
-  readonly written: [SecretContent, { uid: string; resourceVersion: string } | undefined][] = [];
+  readonly written: [SecretContent, { resourceVersion: string } | undefined][] = [];
   readonly asked: string[] = [];
   readonly io: Io;
 

@@ -171,6 +171,21 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('Secrets t
       expect(await read('remade')).toMatchObject({ uid: theirs.metadata.uid, writtenFor: undefined });
     });
 
+    it('changes in the moment of the write', async () => {
+      const made = await secrets.write(content('overtaken'), undefined);
+      const overtaken = new KubernetesSecrets({
+        api: {
+          ...counting(client, asked),
+          patch: async (path, type, body, signal) => {
+            await edit('overtaken', { data: { secret_id: base64(OTHER) }, metadata: { ownerReferences: [BACKUP] } });
+            return client.patch(path, type, body, signal);
+          },
+        },
+      });
+      await expect(overtaken.write(content('overtaken'), made)).rejects.toMatchObject(CONFLICT);
+      expect((await byHand('overtaken'))?.data).toMatchObject({ secret_id: base64(OTHER) });
+    });
+
     it('has changed between the look and the write, until that was looked at', async () => {
       const made = await secrets.write(content('raced'), undefined);
       await edit('raced', { data: { secret_id: base64(OTHER) } });

@@ -173,7 +173,7 @@ async function write(io: Io, desired: SettledDesired, before?: Live): Promise<Li
       writtenFor: of.name,
       owner: isOwnedUnder(desired.deletionPolicy) ? of.uid : undefined,
     },
-    before && { uid: before.id ?? '', resourceVersion: stringIn(before.facts, 'hash') },
+    before && { resourceVersion: stringIn(before.facts, 'hash') },
   );
   return live(stored, of, { accessorId, digest: digest(accessorId, digestOf(secretId)), keys });
 }
