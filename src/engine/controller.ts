@@ -26,7 +26,7 @@ import { reportOf } from './report.ts';
 import type { DependencyState } from '../plan/plan.ts';
 import { existenceLookup, indexLookup, objectLookup } from './tracker.ts';
 import { filedUnder, type ViewChange } from './view.ts';
-import { byId, contextOf, kindOf, type World } from './world.ts';
+import { byId, connectionBehind, contextOf, kindOf, type World } from './world.ts';
 
 export interface ControllerOptions {
   readonly world: World;
@@ -57,6 +57,8 @@ interface Settled {
   readonly seconds: number;
 }
 
+/** A look that takes longer than this is told of; milliseconds. */
+const SLOW_MS = 3_000;
 /** Delays before a resource is tried again; milliseconds. */
 const AGAIN_MS = { dependency: 5_000, denied: 30_000, least: 250, most: 60_000 };
 
@@ -87,7 +89,7 @@ export class Controller {
   readonly #unseen = new Set<string>();
   /** Resources that wait for something that is not there yet. */
   readonly #waiting = new Set<string>();
-  /** Resources whose declaration changed since their last pass: a difference is no drift then. */
+  /** Resources whose spec changed since their last pass: a difference is no drift then. */
   readonly #edited = new Set<string>();
   /** When a foreign change of a resource's live objects was seen that is not corrected yet; monotonic milliseconds. */
   readonly #seen = new Map<string, number>();
@@ -151,6 +153,7 @@ export class Controller {
     const changed = [...world.resources]
       .filter(([id, resource]) => !isSame(before.get(id), resource))
       .map(([id]) => id);
+    for (const id of changed) if (!isSameSpec(before.get(id), world.resources.get(id))) this.#edited.add(id);
     const gone = this.#undeclared();
     for (const id of before.keys()) if (!world.resources.has(id)) this.#readiness.forget(id);
     const held = this.#hold(gone.filter((id) => !this.#deleting.has(id)));
@@ -165,6 +168,7 @@ export class Controller {
     const undeclared = [...deleting.map((resource) => resourceText(idOf(resource))), ...gone];
     const vanished = gone.filter((id) => !this.#deleting.has(id));
     for (const [id, resource] of byId(touched)) {
+      if (!isSameSpec(this.#resources.get(id), resource)) this.#edited.add(id);
       this.#resources.set(id, resource);
       this.#deleting.delete(id);
     }
@@ -189,10 +193,7 @@ export class Controller {
 
   #look(changed: readonly string[], undeclared: ReadonlySet<string>): void {
     const { world } = this.#options;
-    for (const id of changed) {
-      this.#readiness.set(id, 'Unknown');
-      this.#edited.add(id);
-    }
+    for (const id of changed) this.#readiness.set(id, 'Unknown');
     const touched = [...changed, ...undeclared];
     const rivals = [...undeclared].flatMap((id) => world.tracker.neighboursOf(id));
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
@@ -205,13 +206,36 @@ export class Controller {
   /** Looks until everything was seen; each resource has its pass as soon as it was. */
   async #see(ids: readonly string[]): Promise<void> {
     for (let left = ids; left.length > 0 && !this.#ended.signal.aborted;) {
-      const missed = await this.#options.look(left, (id) => {
-        if (this.#unseen.delete(id)) this.#enqueue(id, 0, this.#troubles.has(id));
+      const looking = left;
+      const cancel = this.#options.clock.after(SLOW_MS, () => {
+        for (const id of looking) if (this.#unseen.has(id) && this.#deleting.has(id)) this.#unanswered(id);
       });
-      for (const id of missed) this.#notSeen(id);
+      const missed = await this.#options
+        .look(left, (id) => {
+          if (this.#unseen.delete(id)) this.#enqueue(id, 0, this.#troubles.has(id));
+        })
+        .finally(cancel);
+      // Another look may have seen it meanwhile, or it was released.
+      for (const id of missed) if (this.#unseen.has(id)) this.#notSeen(id);
       if (missed.size > 0) await this.#sleep(AGAIN_MS.dependency);
       left = [...missed].filter((id) => this.#unseen.has(id));
     }
+  }
+
+  /** Whoever deletes something and waits for it wants to know for whom. */
+  #unanswered(id: string): void {
+    const { world } = this.#options;
+    const servers = world.tracker.shelvesOf(id).flatMap((shelf) => connectionBehind(world, shelf)?.address ?? []);
+    this.#told(id, {
+      ready: 'Unknown',
+      reason: 'Waiting',
+      message: `what is to be deleted is read first, and that takes long: waiting for ${[...new Set(servers)].join(', ')}`,
+      outlook: 'going',
+      live: undefined,
+      changes: [],
+      isGone: false,
+      isCurrent: true,
+    });
   }
 
   /** Nothing can be said of it, nor done for it, but why. */
@@ -579,9 +603,18 @@ function refuse(planned: PlannedStep, reason: 'Held' | 'Contested', message: str
 function isSame(a: Resource | undefined, b: Resource): boolean {
   if (a === b) return true;
   if (a === undefined || a.source !== b.source || a.folder !== b.folder) return false;
-  const content = ({ spec, metadata }: Resource): string =>
-    canonical(JSON.parse(JSON.stringify({ spec, metadata })) as never);
+  const content = ({ spec, metadata }: Resource): string => textOf({ spec, metadata });
   return content(a) === content(b);
+}
+
+function textOf(content: unknown): string {
+  return canonical(JSON.parse(JSON.stringify(content)) as never);
+}
+
+/** Annotations ask for something, but change nothing that is declared. */
+function isSameSpec(a: Resource | undefined, b: Resource | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b;
+  return textOf(a.spec) === textOf(b.spec);
 }
 
 function untilAborted(signal: AbortSignal): Promise<void> {

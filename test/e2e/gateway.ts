@@ -1,4 +1,5 @@
-import { Agent, createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import * as http from 'node:http';
+import * as https from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 
 /** A request that came through. */
@@ -6,13 +7,23 @@ export interface Passed {
   readonly method: string;
   /** With the query. */
   readonly path: string;
+  readonly headers: http.IncomingHttpHeaders;
+}
+
+/** PEM. */
+export interface GatewayTls {
+  /** For the target. */
+  readonly ca: string;
+  /** What the gateway shows. */
+  readonly cert: string;
+  readonly key: string;
 }
 
 /**
- * What becomes of a request: it passes, it never arrives, it is carried out and its reply is lost, or it is answered with
- * a status in place of the server.
+ * What becomes of a request: it passes, it never arrives, it is carried out and its reply is lost, only the head of its
+ * reply comes and then nothing more, or it is answered with a status in place of the server.
  */
-export type Fate = 'pass' | 'lose request' | 'lose reply' | number;
+export type Fate = 'pass' | 'lose request' | 'lose reply' | 'swallow' | number;
 
 /** Stands between a client and a real server for as long as both live. Streams pass as they come. */
 export interface Gateway {
@@ -32,21 +43,24 @@ export interface Gateway {
   cut(isMeant: (request: Passed) => boolean): number;
 }
 
-/** @param target address of the server. */
-export async function startGateway(target: string): Promise<Gateway> {
+/** @param target address of the server. @param tls where it speaks https: then the gateway does, too. */
+export async function startGateway(target: string, tls?: GatewayTls): Promise<Gateway> {
   const passed: Passed[] = [];
-  const underWay = new Map<ServerResponse, Passed>();
+  const underWay = new Map<http.ServerResponse, Passed>();
   let fate: (request: Passed) => Fate = () => 'pass';
   // Nomad lets one client have a hundred connections, and those that nobody uses count.
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: 8 });
+  const kept = { keepAlive: true, maxFreeSockets: 8 };
+  const agent = tls === undefined ? new http.Agent(kept) : new https.Agent({ ...kept, ca: tls.ca });
   const sockets = new Set<Socket>();
-  const server = createServer((incoming, outgoing) => {
-    const come = { method: incoming.method ?? 'GET', path: incoming.url ?? '/' };
+  const take: http.RequestListener = (incoming, outgoing) => {
+    const come = { method: incoming.method ?? 'GET', path: incoming.url ?? '/', headers: incoming.headers };
     passed.push(come);
     underWay.set(outgoing, come);
     outgoing.once('close', () => underWay.delete(outgoing));
     pass(target, agent, incoming, outgoing, fate(come));
-  });
+  };
+  const server: http.Server =
+    tls === undefined ? http.createServer(take) : https.createServer({ cert: tls.cert, key: tls.key }, take);
   server.on('connection', (socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
@@ -55,7 +69,7 @@ export async function startGateway(target: string): Promise<Gateway> {
   await listen(0);
   const { port } = server.address() as AddressInfo;
   return {
-    address: `http://127.0.0.1:${String(port)}`,
+    address: `${tls === undefined ? 'http' : 'https'}://127.0.0.1:${String(port)}`,
     passed,
     writes: () => passed.filter(({ method }) => method !== 'GET' && method !== 'LIST'),
     forget: () => void passed.splice(0),
@@ -80,7 +94,13 @@ export async function startGateway(target: string): Promise<Gateway> {
   };
 }
 
-function pass(target: string, agent: Agent, incoming: IncomingMessage, outgoing: ServerResponse, fate: Fate): void {
+function pass(
+  target: string,
+  agent: http.Agent,
+  incoming: http.IncomingMessage,
+  outgoing: http.ServerResponse,
+  fate: Fate,
+): void {
   if (fate === 'lose request') {
     incoming.socket.destroy();
     return;
@@ -90,6 +110,7 @@ function pass(target: string, agent: Agent, incoming: IncomingMessage, outgoing:
     return;
   }
   const { method, url, headers } = incoming;
+  const { request } = agent instanceof https.Agent ? https : http;
   const onward = request(`${target}${url ?? '/'}`, { method, headers, agent }, (reply) => {
     if (fate === 'lose reply') {
       reply.resume().once('end', () => incoming.socket.destroy());
@@ -98,6 +119,10 @@ function pass(target: string, agent: Agent, incoming: IncomingMessage, outgoing:
     outgoing.writeHead(reply.statusCode ?? 502, reply.headers);
     // The head of a stream comes long before its first line.
     outgoing.flushHeaders();
+    if (fate === 'swallow') {
+      reply.resume();
+      return;
+    }
     reply.pipe(outgoing);
     reply.once('error', () => outgoing.destroy());
   });
