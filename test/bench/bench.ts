@@ -1,11 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startNomad } from '../servers/nomad.ts';
 import { benchApply, benchRun, type Rates } from './convergence.ts';
 import { declare } from './declaring.ts';
 import { benchDrift, clear } from './drift.ts';
+import { isApart, line, ratios, setApart, spread } from './figures.ts';
 
 /**
  * Figures beside their raw ceilings, in one run on one real Nomad. BENCH_COUNT policies and as many tokens, BENCH_ROUNDS rounds;
@@ -17,12 +17,7 @@ const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5);
 const changes = Math.min(500, count);
 
 const nomad = await startNomad({ client: false });
-const isApart = process.env['BENCH_SHARED'] === undefined && cpus().length > 1;
-if (isApart) {
-  // As on machines of their own: neither takes from the other what it needs. Whatever is started from now on inherits ours.
-  pin(nomad.pid, 0);
-  pin(process.pid, 1);
-}
+if (isApart) setApart([nomad.pid]);
 const folder = mkdtempSync(join(tmpdir(), 'nomad-access-bench-'));
 const env = {
   PATH: process.env['PATH'],
@@ -42,10 +37,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
   await nomad.stop();
-}
-
-function pin(pid: number, core: number): void {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)], { stdio: 'ignore' });
 }
 
 function printApply(): void {
@@ -81,26 +72,10 @@ async function printDrift(): Promise<void> {
 function printRates(name: string, { bare, ours }: Rates): void {
   line(`${name}, objects/s`, spread(ours));
   line('  bare client, objects/s', spread(bare));
-  line(
-    '  ratio',
-    spread(
-      ours.map((rate, i) => rate / (bare[i] ?? NaN)),
-      2,
-    ),
-  );
-}
-
-function line(name: string, value: string): void {
-  console.log(`${name.padEnd(42)} ${value}`);
+  line('  ratio', ratios(ours, bare));
 }
 
 function quantile(values: readonly number[], q: number): string {
   const sorted = [...values].sort((a, b) => a - b);
   return (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * q))] ?? NaN).toFixed(1);
-}
-
-function spread(values: readonly number[], digits = 0): string {
-  const sorted = [...values].sort((a, b) => a - b);
-  const show = (value: number | undefined): string => (value ?? NaN).toFixed(digits);
-  return `${show(sorted[Math.floor(sorted.length / 2)])} (${show(sorted[0])} to ${show(sorted.at(-1))})`;
 }

@@ -1,12 +1,12 @@
-import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { cpus, tmpdir } from 'node:os';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Cluster } from '../e2e/cluster.ts';
 import { cleanEnvironment, runCommand } from '../servers/command.ts';
 import { startOperator, type RunningOperator } from '../e2e/running.ts';
 import { readySeries } from '../e2e/operators.ts';
+import { isApart, line, ratios, setApart, spread } from './figures.ts';
 import { askFor } from './tracing.ts';
 
 /**
@@ -34,7 +34,6 @@ interface Traced {
 
 const cluster = await Cluster.start();
 const folder = mkdtempSync(join(tmpdir(), 'nomad-access-bench-'));
-const isApart = process.env['BENCH_SHARED'] === undefined && cpus().length > 1;
 const env = {
   ...cleanEnvironment({ HOME: folder }),
   KUBE_ADDR: cluster.kubernetes.address,
@@ -46,10 +45,7 @@ const env = {
   TRACE_FILE: join(folder, 'trace.json'),
 };
 try {
-  if (isApart) {
-    for (const pid of [cluster.kubernetes.pid, cluster.kubernetes.etcdPid, cluster.nomad.pid]) pin(pid, 0);
-    pin(process.pid, 1);
-  }
+  if (isApart) setApart([cluster.kubernetes.pid, cluster.kubernetes.etcdPid, cluster.nomad.pid]);
   const cores = isApart ? 'servers and clients on a core each' : 'servers and clients share the cores';
   console.log(
     `${String(count)} AclPolicies on a real kube-apiserver, ${cores}; median (min to max) of ${String(rounds)} rounds`,
@@ -58,10 +54,6 @@ try {
 } finally {
   rmSync(folder, { recursive: true, force: true });
   await cluster.stop();
-}
-
-function pin(pid: number, core: number): void {
-  execFileSync('taskset', ['--all-tasks', '--cpu-list', '--pid', String(core), String(pid)], { stdio: 'ignore' });
 }
 
 async function measure(): Promise<void> {
@@ -75,13 +67,7 @@ async function measure(): Promise<void> {
   }
   line('from created to Ready, objects/s', spread(ours));
   line(`  bare client, ${String(best)} at once, objects/s`, spread(bare));
-  line(
-    '  ratio',
-    spread(
-      ours.map((value, i) => value / (bare[i] ?? NaN)),
-      2,
-    ),
-  );
+  line('  ratio', ratios(ours, bare));
 }
 
 async function bestConcurrency(): Promise<number> {
@@ -172,14 +158,4 @@ function text(writes: Traced['writes']): string {
 
 function mb(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
-}
-
-function line(name: string, value: string): void {
-  console.log(`${name.padEnd(42)} ${value}`);
-}
-
-function spread(values: readonly number[], digits = 0): string {
-  const sorted = [...values].sort((a, b) => a - b);
-  const show = (value: number | undefined): string => (value ?? NaN).toFixed(digits);
-  return `${show(sorted[Math.floor(sorted.length / 2)])} (${show(sorted[0])} to ${show(sorted.at(-1))})`;
 }

@@ -9,6 +9,7 @@ import { integration } from '../e2e/workspace.ts';
 import { startNomad } from '../servers/nomad.ts';
 import { startVault } from '../servers/vault.ts';
 import { declare } from './declaring.ts';
+import { line } from './figures.ts';
 import { askFor } from './tracing.ts';
 
 /**
@@ -136,8 +137,4 @@ function requests({ passed }: Gateway): string {
 
 function megabytes(bytes: number): string {
   return (bytes / 1e6).toFixed(1);
-}
-
-function line(name: string, value: string | number): void {
-  console.log(`${name.padEnd(42)} ${String(value)}`);
 }
