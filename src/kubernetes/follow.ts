@@ -213,7 +213,6 @@ function passing(why: string): TargetError {
 }
 
 function adviceFor(status: number | undefined): string {
-  if (status === 403) return '; give the operator list and watch on it (RBAC, see manifests/install)';
   if (status === 401) return '; the API server does not accept our credentials';
   if (status === 404) return '; apply the CRDs: nomad-access crds | kubectl apply -f -';
   return '';

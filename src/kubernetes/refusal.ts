@@ -24,11 +24,18 @@ export function refusal(request: Named, response: HttpResponse, ambiguous = fals
   const status = statusOf(response.text);
   const words =
     isOfSecret(request.path) && response.status < 500 ? outlineOf(status, response) : wordsOf(status, response);
-  return new TargetError(`${nameOf(request)}: ${words}`, {
+  return new TargetError(`${nameOf(request)}: ${words}${isOfRights(response, words) ? ADVICE : ''}`, {
     class: classOf(response.status, status),
     status: response.status,
     ambiguous,
   });
+}
+
+const ADVICE = '; give the operator that right (RBAC, see manifests/install)';
+
+/** It names the verb and the resource. An admission that forbids something says so in other words. */
+function isOfRights({ status }: HttpResponse, words: string): boolean {
+  return status === 403 && / is forbidden: User .* cannot /.test(words);
 }
 
 /** Something answered that is no API server, or only half of an answer came. */

@@ -243,7 +243,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('a collect
     const mirror = follow(operator, { path });
     await expect
       .poll(() => mirror.troubles)
-      .toEqual([expect.stringMatching(/cannot list resource "configmaps".*give the operator list and watch/)]);
+      .toEqual([expect.stringMatching(/cannot list resource "configmaps".*give the operator that right/)]);
     const roles = `/apis/rbac.authorization.k8s.io/v1/namespaces/${ns}`;
     const subject = { kind: 'ServiceAccount', name: 'operator', namespace: ns };
     const roleRef = { apiGroup: 'rbac.authorization.k8s.io', kind: 'Role', name: 'reader' };
