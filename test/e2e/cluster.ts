@@ -131,10 +131,14 @@ export class Cluster {
     return path;
   }
 
-  /** An operator as it is installed. @param args further options of `run`. */
-  async operator(args: readonly string[] = [], addresses: Addresses = {}): Promise<RunningOperator> {
+  /** An operator as it is installed. @param args further options of `run`. @param more of its environment. */
+  async operator(
+    args: readonly string[] = [],
+    addresses: Addresses = {},
+    more: Readonly<Record<string, string>> = {},
+  ): Promise<RunningOperator> {
     const kubeconfig = await this.kubeconfig('nomad-access', HOME, addresses.kubernetes);
-    const env = cleanEnvironment({ HOME: this.folder });
+    const env = cleanEnvironment({ HOME: this.folder, ...more });
     const options = ['--source', 'kubernetes', '--kubeconfig', kubeconfig, ...args];
     const operator = await startOperator(options, env, { cwd: this.folder });
     this.#operators.push(operator);

@@ -1,10 +1,10 @@
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 
 /**
- * What becomes of what is sent: it passes, nothing is passed on though the connections stay, or the connection is cut as
- * soon as the server answers.
+ * What becomes of what is sent: it passes, it waits until it may pass, nothing is passed on though the connections stay, or
+ * the connection is cut as soon as the server answers.
  */
-export type Way = 'pass' | 'stall' | 'lose replies';
+export type Way = 'pass' | 'hold' | 'stall' | 'lose replies';
 
 /** Stands between a client and a server that speak TLS, and sees no more than their bytes. */
 export interface TcpProxy {
@@ -26,11 +26,17 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let accepted = 0;
   let way: Way = 'pass';
+  const setFlow = (pair: readonly [Socket, Socket]): void => {
+    for (const socket of pair)
+      if (way === 'hold') socket.pause();
+      else socket.resume();
+  };
   const server = createServer({ allowHalfOpen: true }, (client) => {
     accepted++;
     const upstream = connect({ host: hostname, port: Number(port) });
     const pair = [client, upstream] as const;
     pairs.add(pair);
+    setFlow(pair);
     const end = (): void => {
       pairs.delete(pair);
       client.destroy();
@@ -43,7 +49,7 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
     client.on('end', () => upstream.end());
     upstream.on('data', (chunk) => {
       if (way === 'lose replies') client.resetAndDestroy();
-      else if (way === 'pass' && client.writable) client.write(chunk);
+      else if (way !== 'stall' && client.writable) client.write(chunk);
     });
     upstream.on('end', () => {
       if (way !== 'stall') client.end();
@@ -53,7 +59,10 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   return {
     address: `https://127.0.0.1:${String((server.address() as AddressInfo).port)}`,
     accepted: () => accepted,
-    go: (now) => (way = now),
+    go: (now) => {
+      way = now;
+      for (const pair of pairs) setFlow(pair);
+    },
     cut: () => {
       for (const [client] of pairs) client.resetAndDestroy();
     },
