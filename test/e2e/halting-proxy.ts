@@ -43,7 +43,7 @@ export function certificateOf({ caFile }: KubernetesServer): { cert: Buffer; key
 
 async function pass(front: Front, incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
   const { method = 'GET', url = '/' } = incoming;
-  if (method === 'GET' || /\/(leases|events)\b/.test(url)) {
+  if (method === 'GET' || method === 'LIST' || /\/(leases|events)\b/.test(url)) {
     relay(await forward(front, incoming, outgoing), outgoing);
     return;
   }
