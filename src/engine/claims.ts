@@ -1,6 +1,6 @@
 import { idOf, type Resource } from '../contract/resource.ts';
-import { keyText, resourceText, type Desired, type ObjectKey } from '../plan/step.ts';
-import { notGranted } from './grants.ts';
+import { keyText, resourceText, type Desired, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
+import { notGranted, notGrantedTo } from './grants.ts';
 import { objectLookup } from './tracker.ts';
 import { connectionBehind, connectionOf, contextOf, kindOf, typeOf, type World } from './world.ts';
 
@@ -10,16 +10,21 @@ import { connectionBehind, connectionOf, contextOf, kindOf, typeOf, type World }
  */
 
 /** @returns the other resource that has the object. */
-export function rivalFor(world: World, resource: Resource, key: ObjectKey): Resource | undefined {
+export function rivalFor(world: World, resource: Resource, key: ObjectKey): ResourceId | undefined {
   const id = resourceText(idOf(resource));
   const keys = aliasesOf(world, key);
-  const holders = keys.flatMap((alias) => world.ledger.get(alias)?.resource ?? []).map(resourceText);
-  if (holders.includes(id)) return undefined;
-  for (const holder of holders) {
-    const rival = world.resources.get(holder) ?? world.deleting.get(holder);
-    if (rival !== undefined) return rival;
-  }
-  return claimants(world, keys, id).find((rival) => isBefore(rival, resource));
+  const held = keys.flatMap((alias) => world.ledger.get(alias) ?? []);
+  if (held.some((owned) => resourceText(owned.resource) === id)) return undefined;
+  const holder = held.find((owned) => isAlive(world, owned));
+  if (holder !== undefined) return holder.resource;
+  const rival = claimants(world, keys, id).find((other) => isBefore(other, resource));
+  return rival && idOf(rival);
+}
+
+/** Whether what it is recorded for may still be there: declared, being deleted, not valid at the moment, or not read by us. */
+function isAlive(world: World, { resource, source }: Owned): boolean {
+  const id = resourceText(resource);
+  return world.resources.has(id) || world.deleting.has(id) || !world.inScope(source);
 }
 
 /** Who gets an object of a resource that is declared no more. */
@@ -55,9 +60,12 @@ function isEntitled(world: World, resource: Resource, object: Desired): boolean 
     .references(resource.spec)
     .every(({ kind, name }) => {
       const connection = connectionOf(world, kind, name);
-      return connection !== undefined && connection.refused === undefined && connection.retired === undefined;
+      if (connection === undefined || connection.refused !== undefined || connection.retired !== undefined)
+        return false;
+      return notGrantedTo(resource.metadata.namespace, connection) === undefined;
     });
-  return isUsable && notGranted(object, connectionBehind(world, object.key)) === undefined;
+  const isOurs = world.ledger.get(object.key)?.state === 'owned';
+  return isUsable && notGranted(object, connectionBehind(world, object.key), isOurs) === undefined;
 }
 
 /** The same object, as other connections to the same server call it. */

@@ -1,8 +1,19 @@
-import type { Desired, ObjectKey } from '../plan/step.ts';
+import { readable, type Desired, type ObjectKey } from '../plan/step.ts';
 import type { Connection } from './world.ts';
 
-/** Whether the connection allows what an object would do. @returns the reason why not, undefined where it may. */
-export function notGranted(desired: Desired, connection: Connection | undefined): string | undefined {
+/** Whether resources of a namespace may use the connection. @returns the reason why not, undefined where they may. */
+export function notGrantedTo(namespace: string, { kind, name, grants }: Connection): string | undefined {
+  return matches(grants?.namespaces, namespace)
+    ? undefined
+    : `${kind} ${name} does not grant it: namespace ${namespace} is not among grants.namespaces`;
+}
+
+/**
+ * Whether the connection allows what an object would do.
+ * @param isOurs whether the live object is: what others did to it is put back.
+ * @returns the reason why not, undefined where it may.
+ */
+export function notGranted(desired: Desired, connection: Connection | undefined, isOurs: boolean): string | undefined {
   const { key, fields, resource } = desired;
   const grants = connection?.grants;
   if (key.type === 'acl-policy' && key.name === 'anonymous' && grants?.anonymousPolicy !== true) {
@@ -10,20 +21,22 @@ export function notGranted(desired: Desired, connection: Connection | undefined)
   }
   if (connection === undefined || grants === undefined) return undefined;
   const by = `${connection.kind} ${connection.name} does not grant it`;
-  if (!matches(grants.namespaces, resource.namespace))
-    return `${by}: namespace ${resource.namespace} is not among grants.namespaces`;
+  const elsewhere = notGrantedTo(resource.namespace, connection);
+  if (elsewhere !== undefined) return elsewhere;
   const name = namesOf(desired).find((n) => !matches(grants.names, n));
   if (name !== undefined) return `${by}: "${name}" matches none of grants.names`;
   if (key.type !== 'acl-token') return undefined;
-  if (fields['type'] === 'management' && grants.managementTokens !== true)
+  const tokens = [fields, isOurs ? undefined : readable(desired.live)?.fields];
+  if (tokens.some((token) => token?.['type'] === 'management') && grants.managementTokens !== true)
     return `${by}: management tokens need grants.managementTokens`;
-  if (fields['global'] === true && grants.globalTokens !== true) return `${by}: global tokens need grants.globalTokens`;
+  if (tokens.some((token) => token?.['global'] === true) && grants.globalTokens !== true)
+    return `${by}: global tokens need grants.globalTokens`;
   return undefined;
 }
 
 const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies', 'jobAcl.namespace', 'jobAcl.jobId'];
-/** Mounts and their configuration are named by the connection's administrator. */
-const NAMED_TYPES = new Set(['acl-policy', 'acl-token', 'policy', 'jwt-role', 'file']);
+/** Those whose names are live names, and not the namespace's own affair. */
+const NAMED_TYPES = new Set(['acl-policy', 'acl-token', 'auth-mount', 'jwt-config', 'policy', 'jwt-role', 'file']);
 
 /** The live names that an object makes and refers to, as they are declared: without a mount's path or a token's marker. */
 function namesOf({ key, fields }: Desired): string[] {

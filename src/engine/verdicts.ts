@@ -1,7 +1,7 @@
-import { idOf, type Resource } from '../contract/resource.ts';
-import { keyText, resourceText, type Desired } from '../plan/step.ts';
+import type { Resource } from '../contract/resource.ts';
+import { keyText, resourceText, type Desired, type Reason } from '../plan/step.ts';
 import { rivalFor } from './claims.ts';
-import { notGranted } from './grants.ts';
+import { notGranted, notGrantedTo } from './grants.ts';
 import {
   connectionBehind,
   connectionOf,
@@ -28,18 +28,20 @@ export function withVerdicts(world: World, resource: Resource, objects: readonly
 function refusedConnection(world: World, resource: Resource): Pick<Desired, 'verdict'> | undefined {
   for (const { kind, name } of kindOf(world, resource).references(resource.spec)) {
     const connection = connectionOf(world, kind, name);
+    const ungranted = connection && notGrantedTo(resource.metadata.namespace, connection);
+    if (ungranted !== undefined) return refusal('NotGranted', ungranted);
     const missing = connection === undefined ? missingConnection(kind, name) : connection.retired?.error;
-    if (missing !== undefined) return { verdict: { action: 'refuse', reason: 'Waiting', message: missing } };
+    if (missing !== undefined) return refusal('Waiting', missing);
     const refused = connection?.refused;
-    if (refused !== undefined) return { verdict: { action: 'refuse', reason: refused.reason, message: refused.error } };
+    if (refused !== undefined) return refusal(refused.reason, refused.error);
   }
   return undefined;
 }
 
 function ungranted(world: World, object: Desired): Pick<Desired, 'verdict'> | undefined {
-  const message = notGranted(object, grantingConnection(world, object));
-  if (message === undefined) return undefined;
-  return { verdict: { action: 'refuse', reason: 'NotGranted', message: `${keyText(object.key)}: ${message}` } };
+  const isOurs = world.ledger.get(object.key)?.state === 'owned';
+  const message = notGranted(object, grantingConnection(world, object), isOurs);
+  return message === undefined ? undefined : refusal('NotGranted', `${keyText(object.key)}: ${message}`);
 }
 
 /** The connection that it is made through; of a secret's file, the one that the secret comes from. */
@@ -53,6 +55,12 @@ function grantingConnection(world: World, { key, detail }: Desired): Connection 
 function claimed(world: World, resource: Resource, { key }: Desired): Pick<Desired, 'verdict'> | undefined {
   const rival = rivalFor(world, resource, key);
   if (rival === undefined) return undefined;
-  const message = `${keyText(key)} is what ${resourceText(idOf(rival))} stands for: name another one, or delete that resource`;
-  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
+  return refusal(
+    'Conflict',
+    `${keyText(key)} is what ${resourceText(rival)} stands for: name another one, or delete that resource`,
+  );
+}
+
+function refusal(reason: Reason, message: string): Pick<Desired, 'verdict'> {
+  return { verdict: { action: 'refuse', reason, message } };
 }

@@ -121,7 +121,7 @@ export const grants = z
     names: patterns
       .optional()
       .describe(
-        'Live names that resources may make and refer to (policies, roles, sink paths); `*` matches any text. Absent: all.',
+        'Live names that resources may make and refer to (policies, roles, tokens, mount paths, sink paths); `*` matches any text. Absent: all.',
       ),
     managementTokens: z.boolean().default(false).describe('Whether resources may make management tokens.'),
     globalTokens: z.boolean().default(false).describe('Whether resources may make global tokens.'),

@@ -96,15 +96,21 @@ const VAULT: Record<string, Case> = {
     granted: manifest('VaultJwtIntegration', 'workloads', '', 'namespace: platform'),
     names: ['grants.namespaces', 'default'],
   },
-  'the name of a role': {
+  'the path of a mount': {
     grants: 'names: [team-*, nomad-workloads]',
+    refused: manifest('VaultJwtIntegration', 'workloads', 'adoptionPolicy: Always'),
+    granted: manifest('VaultJwtIntegration', 'workloads', 'path: team-a'),
+    names: ['grants.names', 'jwt-nomad'],
+  },
+  'the name of a role': {
+    grants: 'names: [team-*, nomad-workloads, jwt-nomad]',
     refused: manifest('VaultJwtIntegration', 'workloads', role('admin', 'team-one')),
     granted: manifest('VaultJwtIntegration', 'workloads', role('team-a', 'team-one')),
     names: ['grants.names', 'admin'],
     othersAreMade: true,
   },
   'the policies that a login gives': {
-    grants: 'names: [team-*, nomad-workloads]',
+    grants: 'names: [team-*, nomad-workloads, jwt-nomad]',
     refused: manifest('VaultJwtIntegration', 'workloads', role('team-a', 'root-like')),
     granted: manifest('VaultJwtIntegration', 'workloads', role('team-a', 'team-one')),
     names: ['grants.names', 'root-like'],

@@ -49,6 +49,14 @@ spec:
     ...(byteLength(liveName(resource)) <= 200
       ? []
       : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }]),
+    ...(markerOf(liveName(resource)) === undefined
+      ? []
+      : [
+          {
+            path: 'spec.name',
+            message: 'must not end in a marker (" [na:...]"): that says which resource made a token',
+          },
+        ]),
     ...misplacedSink(resource),
   ],
   objects,

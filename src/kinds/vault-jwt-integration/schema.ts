@@ -18,7 +18,7 @@ import {
 const vaultName = z
   .string()
   .max(128)
-  .regex(/^[a-z0-9_.-]+$/, {
+  .regex(/^[a-z0-9_.-]*[a-z0-9_-][a-z0-9_.-]*$/, {
     error: 'must be lower-case letters, digits, dots, dashes and underscores (Vault lower-cases names)',
   });
 
