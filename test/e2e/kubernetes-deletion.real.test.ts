@@ -180,6 +180,44 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(told.map(({ note }) => note).join()).toContain(`default/acl-token/${marked?.Name ?? 'no token'}`);
   });
 
+  it('without a credential, which nobody will bring back, goes through when it is released', async () => {
+    const { cluster } = rig;
+    await cluster.connect();
+    await cluster.apply(policy('readonly'));
+    await cluster.operator();
+    await cluster.waitReady('aclpolicy', 'readonly');
+    for (const what of ['nomadSecret', 'nomad', 'policy'] as const)
+      await deleteSoon(cluster, DELETIONS[what][0], DELETIONS[what][1], what === 'nomadSecret' ? HOME : 'default');
+    await untilShown(cluster, 'aclpolicy', 'readonly', 'misses its credential', isWithoutCredential);
+    await annotate(cluster, 'aclpolicy', 'readonly', ASK.release, 'true');
+    await untilGone(cluster, 'aclpolicy', 'readonly');
+    const [told] = await until('it was told of', async () => {
+      const released = (await eventsOf(cluster, 'readonly')).filter(({ reason }) => reason === 'Released');
+      return released.length > 0 ? released : undefined;
+    });
+    expect(told?.note).toContain('default/acl-policy/readonly');
+    expect(await cluster.liveNomad.policyNames()).toEqual(['readonly']);
+  });
+
+  it('of a CustomResourceDefinition destroys what its resources made; applied again, they work again', async () => {
+    const { cluster } = rig;
+    await cluster.connect();
+    await cluster.apply(policy('readonly'), token('ci', ['readonly']));
+    const operator = await cluster.operator();
+    await cluster.waitReady('acltoken', 'ci');
+    const crd = await cluster.kubectl('get', 'crd', 'aclpolicies.nomad-access.io', '-o', 'json');
+    await cluster.kubectl('delete', 'crd', 'aclpolicies.nomad-access.io', '--timeout=30s');
+    expect(await cluster.liveNomad.policyNames()).toEqual([]);
+    const { apiVersion, kind, metadata, spec } = JSON.parse(crd) as Record<string, { name: string }>;
+    const bare = { apiVersion, kind, metadata: { name: metadata?.name }, spec };
+    await cluster.kubectl('create', '-f', '-', { input: JSON.stringify(bare) });
+    await cluster.kubectl('wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all');
+    await cluster.apply(policy('readonly', 'write'));
+    await cluster.waitReady('aclpolicy', 'readonly');
+    expect(await cluster.liveNomad.rulesOf('readonly')).toContain('write');
+    expect(operator.log()).not.toContain('unexpected');
+  });
+
   it('is done properly where that is possible, released or not', async () => {
     const { cluster } = rig;
     await declare(cluster, 'default');

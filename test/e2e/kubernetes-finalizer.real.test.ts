@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { policy, until, useCluster, type Cluster } from './cluster.ts';
 import {
+  ask,
   conditionOf,
   deleteSoon,
   eventsOf,
@@ -128,6 +129,33 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(await cluster.liveNomad.rulesOf('readonly')).toContain('write');
   });
 
+  it('of a resource that is made anew as soon as it is gone stands on the new one, which is as declared', async () => {
+    const { cluster } = rig;
+    await cluster.connect();
+    const operator = await cluster.operator();
+    const path = '/apis/nomad-access.io/v1alpha1/namespaces/default/aclpolicies';
+    for (let life = 1; life <= 20; life++) {
+      const rules = `# life ${String(life)}\nnamespace "default" { policy = "read" }`;
+      const body = {
+        apiVersion: 'nomad-access.io/v1alpha1',
+        kind: 'AclPolicy',
+        metadata: { name: 'readonly' },
+        spec: { rules },
+      };
+      await until('the one before is gone', async () => {
+        const { status } = await ask(cluster, 'POST', path, body, 'application/json');
+        return status === 201 ? true : undefined;
+      });
+      // Some are deleted before anything is made of them, some while it is being made, some after.
+      if (life % 3 === 0 || life === 20) await cluster.waitReady('aclpolicy', 'readonly');
+      if (life % 3 === 1) await until('it has its finalizer', () => finalized(cluster));
+      if (life < 20) await ask(cluster, 'DELETE', `${path}/readonly`);
+    }
+    expect(await cluster.liveNomad.rulesOf('readonly')).toContain('# life 20\n');
+    expect(await finalized(cluster)).toBe(true);
+    expect(operator.log()).not.toContain('unexpected');
+  });
+
   it.each(['identical', 'different'])(
     'goes where another resource takes over with %s rules: Nomad never misses the policy',
     async (rules) => {
@@ -151,6 +179,11 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     },
   );
 });
+
+async function finalized(cluster: Cluster): Promise<true | undefined> {
+  const { metadata } = (await cluster.get('aclpolicy', 'readonly')) ?? {};
+  return metadata?.finalizers?.includes(FINALIZER) === true ? true : undefined;
+}
 
 /** As `kubectl delete` does it where no finalizer is left. */
 async function vanish(cluster: Cluster, names: readonly string[]): Promise<void> {
