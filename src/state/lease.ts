@@ -10,6 +10,7 @@ import { HeldLock, ifAnswered, jitter, type Renewable, type RenewalTimes, withDe
  *
  * - Clocks of different machines are never compared. Another one's lease has ended when its record has not changed for its
  *   duration since we first saw it, by our own monotonic clock; the times in the record are for people.
+ * - One that is deleted while another one holds it is taken for held as long: its holder may trust in it until it renews.
  * - Every write is a check-and-set on the resource version. So a takeover fails where the holder has renewed since we looked,
  *   and what we looked at was sent before we saw it: the holder has stopped to trust in it by then.
  * - Each `lock` has an identity of its own, so that a write whose reply was lost is known again, and a container that was
@@ -81,6 +82,8 @@ class Claim {
   readonly #patient: boolean;
   readonly #identity: string;
   #lease: Lease | undefined;
+  /** As it was when it was last there. */
+  #known: Lease | undefined;
   /** The record as it was last seen, and since when it has been like that. */
   #seen = { record: '', since: 0 };
   /** The first request that may have acquired it: what the lease was then, and when it was sent. */
@@ -130,6 +133,7 @@ class Claim {
 
   #observe(lease: Lease | undefined): void {
     this.#lease = lease;
+    this.#known = lease ?? this.#known;
     const record = `${lease?.metadata.uid ?? ''} ${JSON.stringify(lease?.spec)}`;
     if (record !== this.#seen.record) this.#seen = { record, since: this.#options.clock.monotonic() };
   }
@@ -137,7 +141,7 @@ class Claim {
   /** Until what another one holds has ended, for all we know; 0 or less: it is free. */
   #endsInMs(): number {
     const { clock, times } = this.#options;
-    const { holderIdentity = '', leaseDurationSeconds = times.leaseSeconds } = this.#lease?.spec ?? {};
+    const { holderIdentity = '', leaseDurationSeconds = times.leaseSeconds } = this.#known?.spec ?? {};
     return holderIdentity === '' ? 0 : this.#seen.since + leaseDurationSeconds * 1000 - clock.monotonic();
   }
 

@@ -138,6 +138,23 @@ describe('the lock of an inventory in Kubernetes', () => {
     expect([lock.isValid(), lock.lost.aborted]).toEqual([false, true]);
   });
 
+  it('is not had by one that saw it held and then deleted, as long as its holder may trust in it', async () => {
+    const { server, a, b, wait } = processes();
+    const first = await a.lock();
+    const second = b.lock(new AbortController().signal);
+    let isSecond = false;
+    void second.then(() => (isSecond = true));
+    await wait(POLL_MS);
+    // The first one is not told.
+    a.isOffline = true;
+    await server.delete(LEASE);
+    await wait(LEASE_MS + POLL_MS, () => {
+      expect(isSecond && first.isValid()).toBe(false);
+    });
+    await second;
+    expect(first.isValid()).toBe(false);
+  });
+
   it('is lost when the Lease is deleted, at the next renewal', async () => {
     const { server, a, wait } = processes();
     const lock = await a.lock();
