@@ -1,21 +1,18 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { temporaryDirectory } from '../servers/process.ts';
-import { connection, HOME, policy, resource, secret, until, useCluster, type Cluster } from './cluster.ts';
-import { startGateway } from './gateway.ts';
+import { HOME, policy, resource, secret, until, useCluster, type Cluster } from './cluster.ts';
 import {
   annotate,
   ASK,
   conditionOf,
   deleteSoon,
   eventsOf,
+  isWithoutCredential,
   token,
   untilGone,
   untilShown,
 } from './kubernetes-objects.ts';
-import { LiveNomad } from './live.ts';
 
 const TEAM = 'team';
 /** What people delete, in whatever order comes to their mind. */
@@ -36,10 +33,6 @@ const MANAGED: readonly Managed[] = ['policy', 'token', 'integration'];
 
 describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'vault'))('a deletion', () => {
   const rig = useCluster();
-  const undo: (() => unknown)[] = [];
-  afterEach(async () => {
-    for (const step of undo.splice(0).reverse()) await step();
-  });
 
   it('of resources, connections and credentials ends with nothing left, in whatever order', async () => {
     const { cluster } = rig;
@@ -89,114 +82,6 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     const namespace = JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'leaving' }, spec: {} });
     await cluster.kubectl('replace', '--raw', '/api/v1/namespaces/leaving/finalize', '-f', '-', { input: namespace });
     expect(await operator.metric('nomad_access_resources_declared')).toBe(0);
-  });
-
-  it('while Nomad is stopped waits for it and says so; once it is back, nobody needs to do anything', async () => {
-    const { cluster } = rig;
-    const data = temporaryDirectory('nomad-data');
-    let nomad: NomadServer = await startNomad({ client: false, dataDir: data.path });
-    undo.push(data.remove, () => nomad.stop());
-    const live = new LiveNomad(nomad);
-    await cluster.apply(
-      secret(HOME, 'nomad', nomad.token),
-      connection('NomadCluster', 'default', nomad.address, 'nomad'),
-      policy('readonly'),
-      token('ci', ['readonly']),
-    );
-    await cluster.operator();
-    for (const [kind, name] of [DELETIONS.policy, DELETIONS.token]) await cluster.waitReady(kind, name);
-    await nomad.stop();
-    for (const [kind, name] of [DELETIONS.policy, DELETIONS.token]) {
-      await deleteSoon(cluster, kind, name);
-      const said = await untilShown(
-        cluster,
-        kind,
-        name,
-        'waits for Nomad',
-        (shown) => waitsFor(shown, nomad.address),
-        'default',
-        15_000,
-      );
-      expect(said.metadata.finalizers).toEqual(['nomad-access.io/finalizer']);
-    }
-    const { ports, dataDir } = nomad;
-    nomad = await startNomad({ client: false, ports, dataDir });
-    for (const [kind, name] of [DELETIONS.policy, DELETIONS.token]) await untilGone(cluster, kind, name);
-    expect(await live.policyNames()).toEqual([]);
-    expect(await live.marked()).toEqual([]);
-  });
-
-  it('while Nomad hangs waits for it and says so', async () => {
-    const { cluster } = rig;
-    await cluster.connect();
-    await cluster.apply(policy('readonly'));
-    await cluster.operator();
-    await cluster.waitReady('aclpolicy', 'readonly');
-    process.kill(cluster.nomad.pid, 'SIGSTOP');
-    const resume = (): void => void process.kill(cluster.nomad.pid, 'SIGCONT');
-    undo.push(resume);
-    await deleteSoon(cluster, 'aclpolicy', 'readonly');
-    const { address } = cluster.nomad;
-    await untilShown(cluster, 'aclpolicy', 'readonly', 'waits for Nomad', (shown) => waitsFor(shown, address));
-    resume();
-    await untilGone(cluster, 'aclpolicy', 'readonly');
-    expect(await cluster.liveNomad.policyNames()).toEqual([]);
-  });
-
-  it('of what was never made because Nomad is down needs no Nomad', async () => {
-    const { cluster } = rig;
-    const gone = await startGateway(cluster.nomad.address);
-    await gone.close();
-    await cluster.connect({ nomad: gone.address });
-    await cluster.apply(policy('readonly'));
-    await cluster.operator();
-    await untilShown(cluster, 'aclpolicy', 'readonly', 'waits for Nomad', (shown) => waitsFor(shown, gone.address));
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
-  });
-
-  it('of what a lost Nomad holds goes through when it is released, and says what may remain', async () => {
-    const { cluster } = rig;
-    const gateway = await startGateway(cluster.nomad.address);
-    undo.push(() => gateway.close());
-    await cluster.connect({ nomad: gateway.address });
-    await cluster.apply(policy('readonly'), token('ci', ['readonly']));
-    await cluster.operator();
-    for (const [kind, name] of [DELETIONS.policy, DELETIONS.token]) await cluster.waitReady(kind, name);
-    const [marked] = await cluster.liveNomad.marked();
-    await gateway.close();
-    for (const [kind, name] of [DELETIONS.policy, DELETIONS.token]) {
-      await deleteSoon(cluster, kind, name);
-      await untilShown(cluster, kind, name, 'waits for Nomad', (shown) => waitsFor(shown, gateway.address));
-      await annotate(cluster, kind, name, ASK.release, 'true');
-      await untilGone(cluster, kind, name);
-    }
-    const told = await until('both were told of', async () => {
-      const events = [...(await eventsOf(cluster, 'readonly')), ...(await eventsOf(cluster, 'ci'))];
-      const released = events.filter(({ reason }) => reason === 'Released');
-      return released.length >= 2 ? released : undefined;
-    });
-    expect(told.map(({ type }) => type)).toEqual(['Warning', 'Warning']);
-    expect(told.map(({ note }) => note).join()).toContain('default/acl-policy/readonly');
-    expect(told.map(({ note }) => note).join()).toContain(`default/acl-token/${marked?.Name ?? 'no token'}`);
-  });
-
-  it('without a credential, which nobody will bring back, goes through when it is released', async () => {
-    const { cluster } = rig;
-    await cluster.connect();
-    await cluster.apply(policy('readonly'));
-    await cluster.operator();
-    await cluster.waitReady('aclpolicy', 'readonly');
-    for (const what of ['nomadSecret', 'nomad', 'policy'] as const)
-      await deleteSoon(cluster, DELETIONS[what][0], DELETIONS[what][1], what === 'nomadSecret' ? HOME : 'default');
-    await untilShown(cluster, 'aclpolicy', 'readonly', 'misses its credential', isWithoutCredential);
-    await annotate(cluster, 'aclpolicy', 'readonly', ASK.release, 'true');
-    await untilGone(cluster, 'aclpolicy', 'readonly');
-    const [told] = await until('it was told of', async () => {
-      const released = (await eventsOf(cluster, 'readonly')).filter(({ reason }) => reason === 'Released');
-      return released.length > 0 ? released : undefined;
-    });
-    expect(told?.note).toContain('default/acl-policy/readonly');
-    expect(await cluster.liveNomad.policyNames()).toEqual(['readonly']);
   });
 
   it('of a CustomResourceDefinition destroys what its resources made; applied again, they work again', async () => {
@@ -275,17 +160,4 @@ async function nothingIsLeft(cluster: Cluster): Promise<void> {
   expect((await cluster.liveVault.list('sys/policies/acl')).sort()).toEqual(['default', 'nomad-access', 'root']);
   const kinds = 'aclpolicies,acltokens,vaultjwtintegrations';
   expect(JSON.parse(await cluster.kubectl('get', kinds, '-A', '-o', 'json'))).toMatchObject({ items: [] });
-}
-
-type Shown = Parameters<typeof conditionOf>[0];
-
-function isWithoutCredential(shown: Shown): boolean {
-  const ready = conditionOf(shown);
-  return ready?.status !== 'True' && /there is no Secret nomad-access\/(nomad|vault)/.test(ready?.message ?? '');
-}
-
-function waitsFor(shown: Shown, address: string): boolean {
-  const ready = conditionOf(shown);
-  const isGoingOn = conditionOf(shown, 'Reconciling')?.status === 'True';
-  return ready?.status !== 'True' && isGoingOn && (ready?.message.includes(address) ?? false);
 }

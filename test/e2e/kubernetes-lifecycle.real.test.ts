@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { connection, HOME, policy, resource, secret, until, useCluster, type Cluster } from './cluster.ts';
 import { startGateway, type Gateway } from './gateway.ts';
-import { annotate, ASK, conditionOf, patch, token, untilShown } from './kubernetes-objects.ts';
+import { annotate, ASK, conditionOf, patch, policyWith, token, untilShown } from './kubernetes-objects.ts';
 
 describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'vault'))('a resource', () => {
   const rig = useCluster();
@@ -30,6 +30,47 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     );
     expect(await cluster.liveNomad.rulesOf('readonly')).toContain('read');
     expect(shown.status?.lastDrift?.fields).toEqual(['spec.rules']);
+  });
+
+  it('answers each request, however it stands', async () => {
+    const { cluster } = rig;
+    await cluster.connect();
+    await cluster.apply(
+      policy('ready'),
+      policyWith('suspended', ['suspend: true']),
+      policyWith('rival', ['name: ready'], 'write'),
+      policyWith('lost', ['nomadRef: nowhere']),
+      resource('AclPolicy', 'wrong', `rules: 'nonsense = ['`),
+      token('early', ['not-there']),
+    );
+    await cluster.operator();
+    const reasons = {
+      ready: 'InSync',
+      suspended: 'Suspended',
+      rival: 'Conflict',
+      lost: 'Waiting',
+      wrong: 'Rejected',
+    };
+    for (const [name, reason] of Object.entries(reasons)) await cluster.untilReason(reason, 'aclpolicy', name);
+    for (const name of Object.keys(reasons)) {
+      await annotate(cluster, 'aclpolicy', name, ASK.reconcile, 'please');
+      await untilShown(
+        cluster,
+        'aclpolicy',
+        name,
+        'answers',
+        ({ status }) => status?.lastReconcileRequest === 'please',
+      );
+    }
+    await annotate(cluster, 'acltoken', 'early', ASK.reconcile, 'please');
+    await untilShown(
+      cluster,
+      'acltoken',
+      'early',
+      'answers',
+      ({ status }) => status?.lastReconcileRequest === 'please',
+    );
+    for (const [name, reason] of Object.entries(reasons)) await cluster.untilReason(reason, 'aclpolicy', name);
   });
 
   it('that is suspended is left as it is, and goes on afterwards', async () => {

@@ -50,6 +50,18 @@ export function conditionOf(shown: Shown | undefined, type: Condition['type'] = 
   return shown?.status?.conditions?.find((condition) => condition.type === type);
 }
 
+export function isWithoutCredential(shown: Shown | undefined): boolean {
+  const ready = conditionOf(shown);
+  return ready?.status !== 'True' && /there is no Secret nomad-access\/(nomad|vault)/.test(ready?.message ?? '');
+}
+
+/** Whether a status says that it goes on by itself, once a server answers. */
+export function waitsFor(shown: Shown | undefined, address: string): boolean {
+  const ready = conditionOf(shown);
+  const isGoingOn = conditionOf(shown, 'Reconciling')?.status === 'True';
+  return ready?.status !== 'True' && isGoingOn && (ready?.message.includes(address) ?? false);
+}
+
 /** Asks for its deletion, and does not wait for it. */
 export function deleteSoon(cluster: Cluster, kind: string, name: string, namespace = 'default'): Promise<string> {
   return cluster.kubectl('delete', kind, name, '-n', namespace, '--wait=false');
