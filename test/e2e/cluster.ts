@@ -157,21 +157,22 @@ export class Cluster {
     const { items } = JSON.parse(await this.kubectl('get', kinds.join(','), '-A', '-o', 'json')) as {
       items: (Shown & { kind: string })[];
     };
-    for (const { kind, metadata } of items.filter((item) => item.metadata.finalizers !== undefined))
-      await this.kubernetes.kubectl(
-        'patch',
-        kind,
-        metadata.name,
-        '-n',
-        metadata.namespace ?? 'default',
-        '--type=merge',
-        '-p',
-        '{"metadata":{"finalizers":null}}',
-      );
-    for (const kind of kinds) await this.kubectl('delete', kind, '--all', '-A', '--timeout=30s');
+    const held = items.filter((item) => item.metadata.finalizers !== undefined);
+    const free = ['--type=merge', '-p', '{"metadata":{"finalizers":null}}'];
+    const placeOf = ({ kind, metadata }: (typeof held)[number]): string => `${kind} ${metadata.namespace ?? 'default'}`;
+    for (const place of new Set(held.map(placeOf))) {
+      const names = held.filter((item) => placeOf(item) === place).map(({ metadata }) => metadata.name);
+      const [kind = '', namespace = ''] = place.split(' ');
+      await this.kubernetes.kubectl('patch', kind, ...names, '-n', namespace, ...free);
+    }
+    // Nothing holds them any more: there is no need to wait, which kubectl does for one after the other.
+    for (const kind of kinds) await this.kubectl('delete', kind, '--all', '-A', '--wait=false');
+    await until('nothing is declared', async () =>
+      (await this.kubectl('get', kinds.join(','), '-A', '-o', 'name')) === '' ? true : undefined,
+    );
     await this.kubectl('delete', 'configmap,lease,secret', '--all', '-n', HOME);
     await this.kubectl('delete', 'secret', '-A', '-l', 'app.kubernetes.io/managed-by=nomad-access');
-    await this.kubectl('delete', 'events.events.k8s.io', '--all', '-A');
+    await this.kubectl('delete', 'events.events.k8s.io', '--all', '-A', '--wait=false');
     await this.liveNomad.clear();
     await this.liveVault.clear(['nomad-access']);
   }
