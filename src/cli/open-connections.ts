@@ -1,4 +1,4 @@
-import { TargetError, UsageError } from '../contract/errors.ts';
+import { messageOf, TargetError, UsageError } from '../contract/errors.ts';
 import { typesOf, type ConnectionReference } from '../contract/kind.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Io, NomadApi, VaultApi } from '../contract/target.ts';
@@ -137,8 +137,8 @@ export class OpenConnections {
       await open.client.close();
       throw new UsageError(trouble.error);
     } catch (error) {
-      if (isStrict || !(error instanceof UsageError)) throw error;
-      return { connection: { ...connection, refused: { error: error.message, reason: 'Denied' } }, open: undefined };
+      if (isStrict) throw error;
+      return { connection: { ...connection, refused: { error: messageOf(error), reason: 'Denied' } }, open: undefined };
     }
   }
 

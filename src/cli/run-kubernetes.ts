@@ -3,19 +3,15 @@ import { hostname } from 'node:os';
 import { systemClock } from '../contract/clock.ts';
 import { messageOf } from '../contract/errors.ts';
 import type { Observer } from '../contract/observer.ts';
-import { idOf, type Resource } from '../contract/resource.ts';
-import { isWhole, type Declaration } from '../contract/source.ts';
 import type { StateBackend, StateLock } from '../contract/state.ts';
 import { Operator } from '../engine/operator.ts';
 import { objectLookup } from '../engine/tracker.ts';
-import type { Connection } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { openKubernetes, type KubernetesClient } from '../kubernetes/client.ts';
-import { resourceText } from '../plan/step.ts';
 import { KubernetesSecrets } from '../sinks/kubernetes-secrets.ts';
 import { KubernetesSource } from '../sources/kubernetes/index.ts';
 import { kubernetesState } from '../state/kubernetes.ts';
-import { isConnection } from './connections.ts';
+import { ClusterConnections } from './cluster-connections.ts';
 import { ledgerOf } from './inventory.ts';
 import { lead, requireHeld } from './leading.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -118,7 +114,7 @@ async function act(
       reconnect(operator, observer);
     },
   });
-  const connections = new Connections(opened, source);
+  const connections = new ClusterConnections(opened, source, ledger);
   const secrets = new KubernetesSecrets({
     api,
     namespaces,
@@ -162,90 +158,3 @@ async function act(
 function secretLookup(namespace: string, name: string): string {
   return objectLookup('local', 'kubernetes-secret', `${namespace}/${name}`);
 }
-
-/** Takes connections out of what is declared, opens them, and tells their state. */
-class Connections {
-  readonly #opened: OpenConnections;
-  readonly #source: KubernetesSource;
-  readonly #declared = new Map<string, Resource>();
-  #connections: readonly Connection[] = [];
-
-  constructor(opened: OpenConnections, source: KubernetesSource) {
-    this.#opened = opened;
-    this.#source = source;
-  }
-
-  async take(declaration: Declaration): Promise<{ connections: readonly Connection[]; declaration: Declaration }> {
-    const rest = this.#takeOut(declaration);
-    if (rest.isConcerned) {
-      const all = await this.#opened.update([...this.#declared.values()], () => true);
-      this.#connections = all.filter((c) => this.#opened.isInUse(c));
-      for (const { kind, name, refused } of this.#connections)
-        if (refused !== undefined)
-          this.#source.reportConnection(kind, name, {
-            ready: 'False',
-            reason: refused.reason,
-            message: refused.error,
-            outlook: refused.reason === 'AddressChanged' ? 'stalled' : 'going',
-          });
-    }
-    return { connections: this.#connections, declaration: rest.declaration };
-  }
-
-  /** The same observer, with what becomes of connections told in their status as well. */
-  observing(observer: Observer): Observer {
-    return {
-      ...observer,
-      synced: (connection, isSynced, error) => {
-        observer.synced(connection, isSynced, error);
-        this.#tell(connection.kind, connection.name, isSynced, error);
-      },
-    };
-  }
-
-  #tell(kind: string, name: string, isSynced: boolean, error: string | undefined): void {
-    const declared = this.#declared.get(resourceText({ kind, namespace: '', name }));
-    // That it is being read for the first time is no news.
-    if (declared === undefined || (!isSynced && error === undefined)) return;
-    const { grants } = declared.spec as { readonly grants?: unknown };
-    const granted = grants === undefined ? UNGRANTED : 'it can be used';
-    const message = isSynced ? granted : (error ?? '');
-    const [ready, outlook] = isSynced ? (['True', 'settled'] as const) : (['Unknown', 'going'] as const);
-    this.#source.reportConnection(kind, name, {
-      ready,
-      reason: isSynced ? 'InSync' : 'Unavailable',
-      message,
-      outlook,
-    });
-  }
-
-  #takeOut(declaration: Declaration): { declaration: Declaration; isConcerned: boolean } {
-    if (isWhole(declaration)) {
-      this.#declared.clear();
-      for (const resource of declaration.resources.filter(isConnection)) this.#declare(resource);
-      const resources = declaration.resources.filter((resource) => !isConnection(resource));
-      return { declaration: { ...declaration, resources }, isConcerned: true };
-    }
-    const { changed, deleting, gone } = declaration;
-    const connections = changed.filter(isConnection);
-    const left = gone.filter((id) => this.#declared.delete(id));
-    for (const resource of connections) this.#declare(resource);
-    const isNothing = changed.length + deleting.length + gone.length === 0;
-    return {
-      declaration: {
-        changed: changed.filter((resource) => !isConnection(resource)),
-        deleting,
-        gone: gone.filter((id) => !left.includes(id)),
-      },
-      isConcerned: isNothing || connections.length + left.length > 0,
-    };
-  }
-
-  #declare(resource: Resource): void {
-    this.#declared.set(resourceText(idOf(resource)), resource);
-  }
-}
-
-/** A connection without grants is for everybody, but for what is most dangerous. */
-const UNGRANTED =
-  'no grants are declared: resources of every namespace may use it, but not for management or global tokens';

@@ -87,5 +87,10 @@ export interface KubernetesApi {
   ): Promise<void>;
 }
 
+/** Whether a resource version is a later one: they are whole numbers of any length. */
+export function isNewer(version: string, than: string): boolean {
+  return version.length === than.length ? version > than : version.length > than.length;
+}
+
 /** Who we are to server-side apply. */
 export const FIELD_MANAGER = 'nomad-access';

@@ -1,5 +1,6 @@
-import type { Reason, ResourceId, Step } from '../plan/step.ts';
+import type { Reason, Step } from '../plan/step.ts';
 import type { StepOutcome } from './observer.ts';
+import type { Resource } from './resource.ts';
 
 /**
  * Why a resource is as it is: the reasons of plans, and those that only arise beyond them.
@@ -18,7 +19,8 @@ export interface ReportedChange {
 
 /** How a resource came out of a pass: what its status says. Never a secret. */
 export interface ResourceReport {
-  readonly resource: ResourceId;
+  /** As it was declared, or being deleted, when that was found out. */
+  readonly declared: Resource;
   readonly ready: 'True' | 'False' | 'Unknown';
   readonly reason: ReportReason;
   /** One sentence: why, and what to do. */
@@ -30,8 +32,6 @@ export interface ResourceReport {
   readonly changes: readonly ReportedChange[];
   /** It is declared no more, and nothing of it is owned any more: saved. */
   readonly isGone: boolean;
-  /** It is about the declaration as it is now; another pass follows otherwise. */
-  readonly isCurrent: boolean;
 }
 
 /** Told how each resource came out of a pass. Must not throw, nor wait. */

@@ -102,7 +102,7 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
 }
 
 /** What the declaration says now counts; what the inventory remembers only where there is none any more. */
-function policyOf(
+export function policyOf(
   owned: Owned,
   resource: Resource | undefined,
 ): { suspended: boolean; deletionPolicy: DeletionPolicy } {

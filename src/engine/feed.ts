@@ -23,7 +23,9 @@ export interface FeedOptions {
   readonly onSync: (isSynced: boolean, error?: string) => void;
 }
 
-const RETRY_MS = { least: 250, most: 15_000 };
+const RETRY_MS = { least: 250, afterList: 2_500, most: 15_000 };
+/** Between lists, so many times as long as the last one took; milliseconds at most. */
+const PACE = { times: 3, most: 2_000 };
 /** How long a list waits for a stream that is being opened. */
 const OPENING_MS = 1_000;
 /** How long the stream is let go at most while much is written: so long a change by others may wait then. */
@@ -52,6 +54,12 @@ export class NomadFeed {
   #stream: AbortController | undefined;
   /** Who wants the stream let go. */
   readonly #holds = new Set<symbol>();
+  /** When the last list ended, and how long it took; monotonic milliseconds. */
+  #lastList = { ended: -Infinity, took: 0 };
+  /** Lists that failed in a row. */
+  #failedLists = 0;
+  /** Calls the next list off that makes up for one that failed. */
+  #nextTry: (() => void) | undefined;
   #resume: () => void = () => undefined;
   #signal = new AbortController().signal;
 
@@ -77,6 +85,7 @@ export class NomadFeed {
       // Not a single line: it may never come, so something else has to tell meanwhile.
       if (error !== undefined && failures > 2) await this.#query(signal);
     }
+    this.#nextTry?.();
     await resync;
   }
 
@@ -90,9 +99,21 @@ export class NomadFeed {
   async #refresh(): Promise<void> {
     await this.#running?.catch(() => undefined);
     await this.#opening;
+    await this.#pace();
     this.#next = undefined;
+    const began = this.#options.clock.monotonic();
     this.#running = this.#list();
     await this.#running;
+    const ended = this.#options.clock.monotonic();
+    this.#lastList = { ended, took: ended - began };
+  }
+
+  /** However often somebody asks: lists take no more than a share of the time. */
+  async #pace(): Promise<void> {
+    const { clock } = this.#options;
+    const { ended, took } = this.#lastList;
+    const rest = ended + Math.min(PACE.most, took * PACE.times) - clock.monotonic();
+    if (rest > 0) await clock.sleep(rest, this.#signal).catch(() => undefined);
   }
 
   /**
@@ -134,7 +155,18 @@ export class NomadFeed {
       else failure ??= failed.error;
     }
     this.#tell(failure === undefined, failure);
-    if (failure !== undefined) this.#options.clock.after(RETRY_MS.most / 3, () => void this.#refreshUnlessEnded());
+    this.#failedLists = failure === undefined ? 0 : this.#failedLists + 1;
+    if (failure !== undefined) this.#tryAgain();
+  }
+
+  #tryAgain(): void {
+    const { clock, random } = this.#options;
+    const delay = Math.min(RETRY_MS.most, RETRY_MS.afterList * 2 ** (this.#failedLists - 1)) * (0.8 + random() * 0.4);
+    this.#nextTry?.();
+    this.#nextTry = clock.after(delay, () => {
+      this.#nextTry = undefined;
+      void this.#refreshUnlessEnded();
+    });
   }
 
   async #refreshUnlessEnded(): Promise<void> {

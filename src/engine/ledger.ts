@@ -1,3 +1,4 @@
+import { TargetError } from '../contract/errors.ts';
 import type { Inventory, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
 import { systemClock, type Clock } from '../contract/clock.ts';
 import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
@@ -77,8 +78,9 @@ export class Ledger {
     return [...this.#objects.values()];
   }
 
+  /** Those that something is owned through. */
   connections(): RecordedConnection[] {
-    return [...this.#connections.values()];
+    return [...this.#connections.values()].filter((connection) => (this.#used.get(connectionKey(connection)) ?? 0) > 0);
   }
 
   /** Remembers how a connection is declared, as long as something is owned through it. */
@@ -87,12 +89,17 @@ export class Ledger {
     this.#dirty = true;
   }
 
-  /** Writes down what is about to be created, and waits until that is saved. An entry that exists already is kept. */
+  /**
+   * Writes down what is about to be created, and waits until that is saved. An entry that exists already is kept.
+   * @throws what the backend threw; TargetError once it is closed: then nothing must be created.
+   */
   async intend(entries: readonly Owned[]): Promise<void> {
     if (entries.length === 0) return;
+    this.#requireOpen();
     for (const entry of entries) this.#set(entry);
     this.#dirty = true;
     await this.flush();
+    this.#requireOpen();
   }
 
   /** Nothing is saved where the inventory says so already. */
@@ -130,6 +137,11 @@ export class Ledger {
     this.#isClosed = true;
     this.#calledOff?.();
     while (this.#saving !== undefined) await this.#saving;
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed)
+      throw new TargetError('the inventory is closed: nothing is made any more', { class: 'transient' });
   }
 
   #set(entry: Owned): void {
@@ -199,12 +211,11 @@ export class Ledger {
   }
 
   #head(): InventoryHead {
-    const isUsed = (connection: RecordedConnection): boolean => (this.#used.get(connectionKey(connection)) ?? 0) > 0;
     return {
       version: 1,
       owner: this.#owner,
       ...(this.base !== undefined && { base: this.base }),
-      connections: this.connections().filter(isUsed),
+      connections: this.connections(),
     };
   }
 }

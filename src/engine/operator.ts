@@ -85,12 +85,16 @@ export class Operator {
 
   /** Runs until the signal is aborted; then lets running writes finish, and saves. @throws what saving the inventory threw. */
   async run(declarations: AsyncIterable<Declaration>, signal: AbortSignal): Promise<void> {
-    const running = this.#controller.run(signal);
+    const over = new AbortController();
+    const running = this.#controller.run(AbortSignal.any([signal, over.signal]));
     const following = this.#follow(declarations, AbortSignal.any([signal, this.#controller.ended]));
     try {
       await Promise.race([running, following]);
       await running;
     } finally {
+      // Whatever ended it: nothing is closed before the controller is through.
+      over.abort();
+      await running.catch(() => undefined);
       for (const follower of this.#followers.values()) follower.stop.abort();
       await Promise.all([...this.#followers.values()].map((follower) => follower.done));
     }
@@ -104,7 +108,21 @@ export class Operator {
   async #follow(declarations: AsyncIterable<Declaration>, signal: AbortSignal): Promise<void> {
     for await (const declaration of declarations) {
       if (signal.aborted) return;
-      await this.#take(declaration);
+      await this.#untilTaken(declaration, signal);
+    }
+  }
+
+  /** A mistake of ours in taking one in must not make it deaf to what follows. */
+  async #untilTaken(declaration: Declaration, signal: AbortSignal): Promise<void> {
+    const { clock, observer } = this.#options;
+    for (let isTaken = false; !isTaken && !signal.aborted;) {
+      try {
+        await this.#take(declaration);
+        isTaken = true;
+      } catch (error) {
+        observer.warned(`what is declared can't be taken in: ${messageOf(error)}`);
+        await clock.sleep(AFTER_MISTAKE_MS, signal).catch(() => undefined);
+      }
     }
   }
 

@@ -31,10 +31,15 @@ export class Queue {
   /** @param delay milliseconds from now. @returns whether it did not wait already. */
   add(key: string, delay = 0): boolean {
     const at = this.#clock.monotonic() + delay;
-    const isNew = !this.#due.has(key) && !this.#waiting.has(key) && !this.#again.has(key);
+    const isNew = !this.waits(key);
     if (this.#running.has(key)) this.#again.set(key, Math.min(at, this.#again.get(key) ?? Infinity));
     else this.#schedule(key, at);
     return isNew;
+  }
+
+  /** Whether a key waits for a turn, beside the one that may be running. */
+  waits(key: string): boolean {
+    return this.#due.has(key) || this.#waiting.has(key) || this.#again.has(key);
   }
 
   /** Takes every key that is due, each with the monotonic moment since when. Each must be given back with `done`. */

@@ -70,8 +70,7 @@ export class Readiness {
 
   forget(id: string): void {
     const before = this.#of.get(id);
-    this.#of.delete(id);
-    this.#count(id, before, undefined);
+    if (this.#of.delete(id)) this.#count(id, before, undefined);
   }
 
   #count(id: string, before: Ready | undefined, after: Ready | undefined): void {

@@ -1,40 +1,39 @@
 import type { StepOutcome } from '../contract/observer.ts';
 import type { ReportReason, ResourceReport } from '../contract/report.ts';
-import type { PlannedStep, ResourceId } from '../plan/step.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { PlannedStep } from '../plan/step.ts';
 import type { StepResult, Verdict } from './readiness.ts';
 
 /** What came of a pass over one resource. */
 export interface Pass {
-  readonly resource: ResourceId;
-  readonly verdict: Verdict;
+  /** As it was declared, or being deleted, when the pass began. */
+  readonly declared: Resource;
+  readonly verdict: Pick<Verdict, 'ready' | 'again' | 'cause'>;
   readonly results: readonly StepResult[];
   readonly isDrift: (planned: PlannedStep) => boolean;
   readonly live: ResourceReport['live'];
   readonly isGone: boolean;
-  readonly isCurrent: boolean;
 }
 
-export function reportOf({ resource, verdict, results, isDrift, live, isGone, isCurrent }: Pass): ResourceReport {
-  const { ready, cause } = verdict;
+export function reportOf({ declared, verdict, results, isDrift, live, isGone }: Pass): ResourceReport {
+  const made = results.filter(([planned, outcome]) => isWorthTelling(planned, outcome));
   return {
-    resource,
-    ready,
-    ...why(cause),
+    declared,
+    ready: verdict.ready,
+    ...why(verdict.cause),
     outlook: outlookOf(verdict),
     live,
-    changes: results
-      .filter(
-        ([{ step }, { status }]) =>
-          status === 'done' || status === 'failed' || (status === 'unchanged' && step.reason === 'Adopted'),
-      )
-      .map(([planned, outcome]) => ({ step: planned.step, outcome, isDrift: isDrift(planned) })),
+    changes: made.map(([planned, outcome]) => ({ step: planned.step, outcome, isDrift: isDrift(planned) })),
     isGone,
-    isCurrent,
   };
 }
 
+function isWorthTelling({ step }: PlannedStep, { status }: StepOutcome): boolean {
+  return status === 'done' || status === 'failed' || (status === 'unchanged' && step.reason === 'Adopted');
+}
+
 /** An expired token needs a person as much as a refusal does. */
-function outlookOf({ ready, again }: Verdict): ResourceReport['outlook'] {
+function outlookOf({ ready, again }: Pass['verdict']): ResourceReport['outlook'] {
   if (again === 'changed' || (again === undefined && ready === 'False')) return 'stalled';
   return again === undefined ? 'settled' : 'going';
 }

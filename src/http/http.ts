@@ -69,6 +69,9 @@ export const DEFAULT_RETRY: RetryOptions = { retries: 4, minTimeout: 200, maxTim
 /** A Retry-After beyond this is not waited for inside one request; milliseconds. */
 const LONGEST_RETRY_AFTER = 10_000;
 
+/** How long requests under way are waited for when it is closed; milliseconds. */
+const CLOSING_MS = 1_000;
+
 /** Thrown inside to make p-retry try again; the last one's response is what the caller gets. */
 class Refused extends Error {
   constructor(readonly response: HttpResponse) {
@@ -182,8 +185,15 @@ export class Http implements Transport {
     }
   }
 
+  /** What is under way gets a moment more, and no answer after that. */
   async close(): Promise<void> {
-    await this.#pool.close();
+    const over = new AbortController();
+    const late = sleep(CLOSING_MS, undefined, { signal: over.signal }).then(
+      () => this.#pool.destroy(),
+      () => undefined,
+    );
+    await Promise.race([this.#pool.close(), late]);
+    over.abort();
   }
 
   async #once(request: HttpRequest): Promise<HttpResponse> {

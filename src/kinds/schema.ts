@@ -68,11 +68,18 @@ export function unrepeated(message: string): { unrepeated: string } {
   return { unrepeated: message };
 }
 
+/** What is written like a URL may still name no port or address that there can be. */
+export function isUrl(text: string): boolean {
+  return text.startsWith('unix://') || URL.canParse(text);
+}
+export const NO_URL = 'is no URL that leads anywhere: look at its host and port';
+
 const HTTP_URL = 'must be a URL that begins with http:// or https://';
 export const httpUrl = z
   .string()
   .max(2048)
   .regex(/^https?:\/\/[^\s/@]+(\/\S*)?$/, { error: urlError(HTTP_URL) })
+  .refine(isUrl, { error: NO_URL })
   .meta(unrepeated(`${HTTP_URL}, without a user name or a password`));
 
 const GO_DURATION = /^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$/;

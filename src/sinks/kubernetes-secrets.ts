@@ -1,5 +1,5 @@
 import { TargetError } from '../contract/errors.ts';
-import type { CollectionHandler, KubernetesApi } from '../contract/kubernetes.ts';
+import { isNewer, type CollectionHandler, type KubernetesApi } from '../contract/kubernetes.ts';
 import type { KubernetesSecretApi, SecretContent, StoredSecret } from '../contract/target.ts';
 import { inBase64, isAlike, kept, MANAGED_BY, metadataOf, type Kept, type Secret } from './secret-marks.ts';
 
@@ -219,11 +219,6 @@ function pathOf(namespace: string, name: string): string {
 /** Whether the list of that path is the one that has the Secret. */
 function isIn(path: string, key: string): boolean {
   return path === EVERYWHERE || path === collectionPath(key.slice(0, key.indexOf('/')));
-}
-
-/** Versions are whole numbers of any length. */
-function isNewer(version: string, than: string): boolean {
-  return version.length === than.length ? version > than : version.length > than.length;
 }
 
 function isConflict(error: unknown): boolean {

@@ -2,6 +2,7 @@ import type { Observer } from '../contract/observer.ts';
 import { ConnectionLines } from './connection-lines.ts';
 import type { Log } from './log.ts';
 import { ManifestLines } from './manifest-lines.ts';
+import { Repeats } from './repeats.ts';
 import { StepLines } from './step-lines.ts';
 
 /** The part of an Observer that is worth lines in the log. */
@@ -18,6 +19,7 @@ export function logObserver(log: Log, now: () => number): LogObserver {
   const steps = new StepLines(log, now);
   const connections = new ConnectionLines(log);
   const manifests = new ManifestLines(log);
+  const warnings = new Repeats(now);
   let wasLeading: boolean | undefined;
   return {
     driftFound: (step) => {
@@ -39,7 +41,8 @@ export function logObserver(log: Log, now: () => number): LogObserver {
       manifests.desired(count, errors, held);
     },
     warned: (message) => {
-      log.warn(message);
+      const held = warnings.failed(message.replace(/\d+/g, '#'), message);
+      if (held !== undefined) log.warn(message, held === 0 ? {} : { repeated: held });
     },
     leading: (isLeader) => {
       if (isLeader === wasLeading) return;

@@ -109,12 +109,34 @@ describe('connections in Kubernetes', () => {
   const env = { TOKEN: 't' };
   const allowed = [BEFORE, AFTER];
 
+  /** Something is made through the connection `default`. */
+  function makeThrough(connected: Connected): void {
+    connected.ledger.record({
+      key: { connection: 'default', type: 'acl-policy', name: 'made' },
+      resource: { kind: 'AclPolicy', namespace: 'default', name: 'made' },
+      state: 'owned',
+      adopted: false,
+      deletionPolicy: 'Delete',
+      suspended: false,
+      source: 'AclPolicy default/made',
+    });
+  }
+
   async function recorded(options: Partial<OpenOptions> = {}): Promise<Connected> {
     const connected = connect({ kubernetes, env, allowed, ...options });
     await connected.declare([nomad(BEFORE)]);
+    makeThrough(connected);
     expect(connected.ledger.connections().map((c) => c.address)).toEqual([BEFORE]);
     return connected;
   }
+
+  it('an address that was mistyped is corrected like any other field: nothing was made there', async () => {
+    const connected = connect({ kubernetes, env, allowed });
+    await connected.declare([nomad(BEFORE)]);
+    await connected.declare([nomad(AFTER)]);
+    expect(connected.only.refused).toBeUndefined();
+    expect(connected.only.address).toBe(AFTER);
+  });
 
   it('a changed address is refused; the message has the command that accepts it, and that accepts no other', async () => {
     const connected = await recorded({ accepted: ['default'] });
@@ -143,6 +165,7 @@ describe('connections in Kubernetes', () => {
   it('a manifest in a directory accepts nothing by itself', async () => {
     const connected = connect({ env, allowed });
     await connected.declare([nomad(BEFORE)]);
+    makeThrough(connected);
     await connected.declare([nomad(AFTER, { [ACCEPT_ADDRESS_CHANGE]: AFTER })]);
     expect(connected.only.refused?.error).toContain('--accept-address-change default');
   });

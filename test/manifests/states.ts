@@ -1,3 +1,4 @@
+import type { Resource } from '../../src/contract/resource.ts';
 import type { ErrorClass } from '../../src/contract/errors.ts';
 import type { StepOutcome } from '../../src/contract/observer.ts';
 import type { ResourceReport } from '../../src/contract/report.ts';
@@ -24,6 +25,15 @@ export interface State {
   readonly isReady: boolean;
 }
 
+const DECLARED: Resource = {
+  kind: 'AclPolicy',
+  metadata: { name: 'state', namespace: 'default', annotations: {} },
+  spec: {},
+  source: 'AclPolicy default/state',
+  folder: '/',
+  locate: () => ({ file: '', line: 0, column: 0 }),
+};
+
 /** What the engine reports of a resource with one live object, of which this step was planned and came out so. */
 function reported(
   action: Action,
@@ -39,13 +49,12 @@ function reported(
   const outcome: StepOutcome = { status, message, ...(errorClass !== undefined && { errorClass }) };
   const results = [[planned, outcome]] as const;
   return reportOf({
-    resource,
+    declared: DECLARED,
     verdict: verdictOf(results),
     results,
     isDrift: () => false,
     live: { name: 'state' },
     isGone: false,
-    isCurrent: true,
   });
 }
 

@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
 import { grants, nomadAuth, tls, TOKEN_METHODS } from '../connection.ts';
-import { duration, exactlyOne, unrepeated, urlError } from '../schema.ts';
+import { duration, exactlyOne, unrepeated, isUrl, NO_URL, urlError } from '../schema.ts';
 
 const ADDRESS = 'must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port';
 
@@ -12,6 +12,7 @@ const spec = z.strictObject({
     .regex(/^(https?:\/\/[^\s/@]+|unix:\/\/\/\S+)\/?$/, {
       error: urlError(ADDRESS),
     })
+    .refine(isUrl, { error: NO_URL })
     .meta(unrepeated(`${ADDRESS}, and without a user name or a password`))
     .describe('Address of the HTTP API of a server or agent of the region: `https://nomad.example.com:4646`.'),
   region: z

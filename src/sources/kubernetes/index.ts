@@ -27,6 +27,8 @@ export interface KubernetesSourceOptions {
   readonly onSync: (kind: string, isSynced: boolean, error?: string) => void;
 }
 
+type State = Pick<ResourceReport, 'ready' | 'reason' | 'message' | 'outlook'>;
+
 /** Of a request, in the status. */
 const LONGEST_REQUEST = 1024;
 
@@ -67,11 +69,14 @@ export class KubernetesSource {
 
   /** All of it once everything was listed, and then what changes, until the signal is aborted. */
   async *declarations(signal: AbortSignal): AsyncGenerator<Declaration> {
-    const following = [...this.#unlisted].map((followed) => this.#follow(followed, signal));
-    const end = (): void => {
+    // Whoever takes no more has it end, too.
+    const ended = new AbortController();
+    const until = AbortSignal.any([signal, ended.signal]);
+    const following = [...this.#unlisted].map((followed) => this.#follow(followed, until));
+    const wake = (): void => {
       this.#wake();
     };
-    signal.addEventListener('abort', end, { once: true });
+    signal.addEventListener('abort', wake, { once: true });
     try {
       while (this.#unlisted.size > 0 && !signal.aborted) await this.#news();
       if (!signal.aborted) yield this.#whole();
@@ -80,6 +85,8 @@ export class KubernetesSource {
         else yield this.#change();
       }
     } finally {
+      ended.abort();
+      signal.removeEventListener('abort', wake);
       for (const tended of this.#objects.values()) tended.close();
       this.#events.close();
       await Promise.all(following);
@@ -96,30 +103,24 @@ export class KubernetesSource {
 
   /** Writes how a resource came out of a pass to its status, and as Events. */
   readonly report: Reporter = (report) => {
-    const tended = this.#objects.get(resourceText(report.resource));
-    if (tended === undefined) return;
+    const { declared } = report;
+    const tended = this.#objects.get(resourceText(idOf(declared)));
+    const isSame = tended?.object.metadata.uid === declared.metadata.uid;
+    if (tended === undefined || !isSame || !this.#isReported(tended)) return;
     for (const notice of noticesOf(report, tended.status)) this.#events.record(tended.kind.kind, tended.object, notice);
     if (report.isGone) tended.wantFinalizer('goes');
-    else if (report.isCurrent) tended.wantStatus(statusOf(report, this.#observed(tended)));
+    // What was found out about another declaration is not said of this one: a pass over it follows.
+    else if (declared === tended.reading.resource) tended.wantStatus(statusOf(report, this.#observed(tended)));
   };
 
-  /** Writes the state of a connection to its status. */
-  reportConnection(
-    kind: string,
-    name: string,
-    state: Pick<ResourceReport, 'ready' | 'reason' | 'message' | 'outlook'>,
-  ): void {
-    const tended = this.#objects.get(sourceOf(kind, '', name));
-    if (tended === undefined || !this.#options.reportsConnections) return;
-    const report = {
-      ...state,
-      resource: { kind, namespace: '', name },
-      live: undefined,
-      changes: [],
-      isGone: false,
-      isCurrent: true,
-    };
-    this.report(report);
+  /** Writes a state that no pass found out: of a connection. @param declared as it was when that was found out. */
+  reportState(declared: Resource, state: State): void {
+    this.report({ ...state, declared, live: undefined, changes: [], isGone: false });
+  }
+
+  /** Where it serves some namespaces only, connections are none of its business but to read. */
+  #isReported({ kind }: Tended): boolean {
+    return this.#options.reportsConnections || kind.scope === 'Namespaced';
   }
 
   async #follow(followed: Followed, signal: AbortSignal): Promise<void> {
@@ -157,10 +158,11 @@ export class KubernetesSource {
   #take(kind: AnyKind, object: CustomResource): void {
     const id = this.#idOf(kind, object);
     const known = this.#objects.get(id);
-    if (known !== undefined) {
-      if (known.take(object)) this.#judge(id, known);
+    if (known?.object.metadata.uid === object.metadata.uid) {
+      if (known?.take(object) === true) this.#judge(id, known);
       return;
     }
+    known?.close();
     const { api, clock, onWarning } = this.#options;
     const tended: Tended = new Tended(kind, object, {
       api,
@@ -181,6 +183,7 @@ export class KubernetesSource {
 
   /** What is to be done for a resource beside what the engine does. */
   #judge(id: string, tended: Tended): void {
+    if (this.#objects.get(id) !== tended) return;
     const { reading, kind, isDeleting } = tended;
     if (kind.types.length > 0 && !isDeleting && reading.errors.length === 0) tended.wantFinalizer('stands');
     if (reading.errors.length > 0 && !isDeleting) this.#refuse(tended);
@@ -189,19 +192,8 @@ export class KubernetesSource {
   }
 
   #refuse(tended: Tended): void {
-    const { errors, resource } = tended.reading;
-    const message = errors.join('; ');
-    this.report({
-      resource: idOf(resource),
-      ready: 'False',
-      reason: 'Invalid',
-      message,
-      outlook: 'stalled',
-      live: undefined,
-      changes: [],
-      isGone: false,
-      isCurrent: true,
-    });
+    const message = tended.reading.errors.join('; ');
+    this.reportState(tended.reading.resource, { ready: 'False', reason: 'Invalid', message, outlook: 'stalled' });
   }
 
   #isDeclared({ kind, reading, isDeleting, hasFinalizer }: Tended): boolean {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../contract/clock.ts';
 import { messageOf, TargetError } from '../../contract/errors.ts';
 import type { AnyKind } from '../../contract/kind.ts';
-import type { KubernetesApi, KubernetesObject } from '../../contract/kubernetes.ts';
+import { isNewer, type KubernetesApi, type KubernetesObject } from '../../contract/kubernetes.ts';
 import { API_VERSION, GROUP } from '../../contract/resource.ts';
 import { canonical, type Value } from '../../plan/value.ts';
 import type { Status } from './conditions.ts';
@@ -21,8 +21,9 @@ const AGAIN_MS = { least: 500, most: 30_000 };
 /**
  * An object of ours on the API server: how it stands, and what we still have to write to it.
  *
- * Guarantees: writes to one object follow each other, each made from how the object stands then; what was told before our
- * own last write is not taken for news; a write that fails is tried again until it is no longer wanted.
+ * Guarantees: writes to one object follow each other, each made from how the object stands then; of what is told and what a
+ * write was answered with, the newer version counts; a write that fails is tried again, later each time, until it is no
+ * longer wanted.
  */
 export class Tended {
   readonly kind: AnyKind;
@@ -36,10 +37,8 @@ export class Tended {
   #isWriting = false;
   #isClosed = false;
   #failures = 0;
-  /** Calls the next try off. */
-  #calledOff: () => void = () => undefined;
-  /** Version of our last write: what comes before it is old. */
-  #awaited: string | undefined;
+  /** Calls the next try off; undefined where none is due. */
+  #nextTry: (() => void) | undefined;
 
   constructor(kind: AnyKind, object: CustomResource, options: TendedOptions) {
     this.kind = kind;
@@ -71,21 +70,13 @@ export class Tended {
 
   /** What was told of it. @returns whether it is news. */
   take(object: CustomResource): boolean {
-    const { resourceVersion = '', uid } = object.metadata;
-    if (uid !== this.#object.metadata.uid) this.#forget();
-    if (this.#awaited !== undefined && this.#awaited !== resourceVersion) return false;
-    this.#awaited = undefined;
+    if (!this.#isNews(object)) return false;
     this.#adopt(object);
+    // What failed because it was made from an older version can be done now.
+    this.#nextTry?.();
+    this.#nextTry = undefined;
     void this.#write();
     return true;
-  }
-
-  /** It is another object of the same name: nothing of what was wanted of the one before is wanted of it. */
-  #forget(): void {
-    this.#awaited = undefined;
-    this.#finalizer = undefined;
-    this.#status = undefined;
-    this.#applied = undefined;
   }
 
   /** The finalizer shall stand, or go. */
@@ -102,11 +93,11 @@ export class Tended {
   /** Nothing more is written. */
   close(): void {
     this.#isClosed = true;
-    this.#calledOff();
+    this.#nextTry?.();
   }
 
   async #write(): Promise<void> {
-    if (this.#isWriting) return;
+    if (this.#isWriting || this.#nextTry !== undefined) return;
     this.#isWriting = true;
     try {
       for (let next = this.#next(); next !== undefined; next = this.#next()) {
@@ -137,25 +128,23 @@ export class Tended {
     return isEqual(status, now) || (this.#applied?.wanted === status && isEqual(this.#applied.got, now));
   }
 
+  /** @throws TargetError */
   async #send(write: () => Promise<CustomResource | undefined>): Promise<void> {
     const before = this.#object.metadata.resourceVersion;
     const written = await write().catch((error: unknown) => {
-      // Somebody changed it meanwhile; if that was told already, the next try is made from it.
-      const isOutdated = error instanceof TargetError && error.status === 409;
-      if (isOutdated && this.#object.metadata.resourceVersion !== before) return 'outdated' as const;
+      // Somebody changed it meanwhile; if that was told already, the next write is made from it.
+      if (isConflict(error) && this.#object.metadata.resourceVersion !== before) return 'outdated' as const;
       throw error;
     });
-    if (written === 'outdated') return;
-    if (written === undefined) this.close();
-    else if (this.#object.metadata.resourceVersion === before) this.#written(written);
+    if (this.#isClosed || written === 'outdated') return;
+    // It may only not be served yet; that it is gone is told.
+    if (written === undefined) throw new TargetError(`${this.#path()} is not there`, { class: 'dependency' });
+    if (this.#isNews(written)) this.#adopt(written);
     this.#options.onWritten();
   }
 
-  /** Nothing was told since it was sent. */
-  #written(object: CustomResource): void {
-    const { resourceVersion } = object.metadata;
-    if (resourceVersion !== this.#object.metadata.resourceVersion) this.#awaited = resourceVersion;
-    this.#adopt(object);
+  #isNews({ metadata }: CustomResource): boolean {
+    return isNewer(metadata.resourceVersion ?? '', this.#object.metadata.resourceVersion ?? '');
   }
 
   #adopt(object: CustomResource): void {
@@ -185,11 +174,18 @@ export class Tended {
   #failed(error: unknown): void {
     const { clock, onWarning } = this.#options;
     if (this.#isClosed) return;
-    const isOutdated = error instanceof TargetError && error.status === 409;
-    if (!isOutdated) onWarning(messageOf(error));
+    // That somebody changed it will be told.
+    if (!isConflict(error)) onWarning(messageOf(error));
     const delay = Math.min(AGAIN_MS.most, AGAIN_MS.least * 2 ** this.#failures++);
-    this.#calledOff = clock.after(delay, () => void this.#write());
+    this.#nextTry = clock.after(delay, () => {
+      this.#nextTry = undefined;
+      void this.#write();
+    });
   }
+}
+
+function isConflict(error: unknown): boolean {
+  return error instanceof TargetError && error.status === 409;
 }
 
 function finalizersOf({ metadata }: CustomResource): readonly string[] {

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
 import type { ResourceReport } from '../../../src/contract/report.ts';
+import type { Resource } from '../../../src/contract/resource.ts';
 import { noticesOf } from '../../../src/sources/kubernetes/notices.ts';
 import type { Status } from '../../../src/sources/kubernetes/conditions.ts';
 import { done, step } from '../../telemetry/steps.ts';
 
 const settledReport: ResourceReport = {
-  resource: { kind: 'AclPolicy', namespace: 'default', name: 'readonly' },
+  declared: { kind: 'AclPolicy', metadata: { name: 'readonly', namespace: 'default', annotations: {} } } as Resource,
   ready: 'True',
   reason: 'InSync',
   message: 'everything is as declared',
@@ -13,7 +14,6 @@ const settledReport: ResourceReport = {
   live: {},
   changes: [],
   isGone: false,
-  isCurrent: true,
 };
 
 function conflict(message: string): ResourceReport {

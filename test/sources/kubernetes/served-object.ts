@@ -15,6 +15,8 @@ export class ServedObject {
   readonly writes: ('finalizers' | 'status')[] = [];
   /** Fates of the next writes; then all arrive. */
   readonly fates: Fate[] = [];
+  /** Whether the API server knows its type. */
+  isServed = true;
   /** Awaited before a write is carried out, and before its reply comes. */
   pause: () => Promise<void> = () => Promise.resolve();
 
@@ -47,6 +49,7 @@ export class ServedObject {
       this.writes.push(isStatus ? 'status' : 'finalizers');
       const fate = this.fates.shift() ?? 'arrives';
       await this.pause();
+      if (!this.isServed) return undefined;
       if (fate !== 'request lost') this.#patch(body as CustomResource, isStatus);
       const reply = this.now;
       await this.pause();

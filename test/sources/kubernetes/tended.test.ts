@@ -82,13 +82,43 @@ describe('an object that is tended on the API server', () => {
     expect(served.now.metadata.finalizers).toEqual(['others/finalizer', FINALIZER]);
   });
 
-  it('inherits no status from another object of its name', async () => {
+  it('is patched again where the API server does not serve it yet, and no more once it is told to be gone', async () => {
+    const served = new ServedObject();
+    served.isServed = false;
+    const { tended, clock, deliver } = tend(served);
+    await settled();
+    served.isServed = true;
+    await quiet(served, deliver, clock);
+    expect(served.now.metadata.finalizers).toEqual([FINALIZER]);
+    tended.close();
+    const before = served.writes.length;
+    tended.wantStatus({ observedGeneration: 9 });
+    await quiet(served, deliver, clock);
+    expect(served.writes).toHaveLength(before);
+  });
+
+  it('asks a failing API server the less the longer it fails, whatever there is to tell', async () => {
+    const served = new ServedObject();
+    served.fates.push(...Array.from({ length: 1_000 }, () => 'request lost' as const));
+    const { tended, clock } = tend(served);
+    for (let i = 0; i < 60; i++) {
+      tended.wantStatus({ observedGeneration: i });
+      await clock.runUntil(clock.monotonic() + 5_000);
+    }
+    // Half a second, one, two, four ... thirty: of five minutes.
+    expect(served.writes.length).toBeLessThanOrEqual(16);
+  });
+
+  it('hears what a list tells that a broken watch did not', async () => {
     const served = new ServedObject();
     const { tended } = tend(served);
     await settled();
-    const other = new ServedObject('second');
-    tended.take(other.now);
-    expect(tended.status).toBeUndefined();
+    served.edit({ spec: { rules: 'write' } });
+    served.events.length = 0;
+    expect(tended.take(served.now)).toBe(true);
+    expect(tended.object.metadata.generation).toBe(2);
+    served.edit({ spec: { rules: 'deny' } });
+    expect(tended.take(served.now)).toBe(true);
   });
 
   it('ends with its finalizer and the status of its last generation, whatever is lost, edited or late', async () => {
