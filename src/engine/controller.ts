@@ -13,7 +13,7 @@ import { Declarations, type Difference } from './declarations.ts';
 import { Dependencies } from './dependencies.ts';
 import { Drift } from './drift.ts';
 import { execute } from './execute.ts';
-import { Looking, type LookingOptions } from './looking.ts';
+import { Looking, SLOW_MS, type LookingOptions } from './looking.ts';
 import { isTooMuch, takesAway } from './mass-deletion.ts';
 import { Queue } from './queue.ts';
 import { Readiness, verdictOf, type StepResult, type Verdict } from './readiness.ts';
@@ -201,6 +201,7 @@ export class Controller {
     else this.#reports?.unread(id, declared);
   }
 
+  /** A server does not answer: whoever waits for a deletion is told. */
   #slow(ids: readonly string[]): void {
     for (const id of ids) {
       const declared = this.#declarations.deleting(id);
@@ -231,11 +232,17 @@ export class Controller {
     const began = this.#options.clock.monotonic();
     for (const [id, since] of due) this.#options.observer.started(kindIn(id), (began - since) / 1000);
     const left = new Set(due.keys());
+    const cancel = this.#options.clock.after(SLOW_MS, () => {
+      this.#slow([...left]);
+    });
     const pass = this.#pass(left, began)
       .catch((error: unknown) => {
         this.#failed(left, began, error);
       })
-      .finally(() => this.#passes.delete(pass));
+      .finally(() => {
+        cancel();
+        this.#passes.delete(pass);
+      });
     this.#passes.add(pass);
   }
 

@@ -18,9 +18,10 @@ export interface LookingOptions {
   readonly onMistake: (message: string) => void;
 }
 
-/** Before what could not be read is tried again, all of it together; a look that takes longer than the other is told of; milliseconds. */
+/** Before what could not be read is tried again, all of it together; milliseconds. */
 const AGAIN_MS = 5_000;
-const SLOW_MS = 3_000;
+/** What takes longer is told of; milliseconds. */
+export const SLOW_MS = 3_000;
 
 /**
  * What has to be looked at before anything is done to it.

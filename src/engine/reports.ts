@@ -39,7 +39,7 @@ export class Reports {
   slow(id: string, declared: Resource): void {
     const shelves = this.#world.tracker.shelvesOf(id);
     const servers = new Set(shelves.flatMap((shelf) => connectionBehind(this.#world, shelf)?.address ?? []));
-    const message = `what is to be deleted is read first, and that takes long: waiting for ${[...servers].join(', ')}`;
+    const message = `its deletion takes long: waiting for an answer of ${[...servers].join(', ')}`;
     this.#state(declared, { ready: 'Unknown', reason: 'Waiting', message, outlook: 'going' });
   }
 

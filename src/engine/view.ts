@@ -21,6 +21,10 @@ interface Shelf {
   failure?: Unreadable | undefined;
 }
 
+/** Writes after which what was remembered of old ones is looked through, and how many moments make one old. */
+const TIDY_EVERY = 1_000;
+const LONG_AGO = 100_000;
+
 /** What was never looked at must not be taken for absent. */
 const NOT_READ: Unreadable = { error: 'it was not read yet', reason: 'Unavailable' };
 
@@ -141,6 +145,12 @@ export class LiveView {
     if (index > 0 && indexOf(shelf.objects.get(name)) > index) return;
     shelf.written.set(name, { at: ++this.#moment, index });
     this.#store(shelf, name, live);
+    if (shelf.written.size % TIDY_EVERY === 0) this.#tidy(shelf);
+  }
+
+  /** No reading is under way any more that began before so many others. */
+  #tidy({ written }: Shelf): void {
+    for (const [name, { at }] of written) if (at < this.#moment - LONG_AGO) written.delete(name);
   }
 
   #set(connection: string, shelf: Shelf, name: string, after: Entry | undefined): void {

@@ -23,8 +23,8 @@ export interface KubernetesSourceOptions {
   /** Who reports Events: the pod. */
   readonly instance: string;
   readonly onWarning: (message: string) => void;
-  /** Told whether the objects of a kind are known to be right, each time that changes. */
-  readonly onSync: (kind: string, isSynced: boolean, error?: string) => void;
+  /** Told whether the objects of a kind, or of one in a namespace, are known to be right, each time that changes. */
+  readonly onSync: (what: string, isSynced: boolean, error?: string) => void;
 }
 
 type State = Pick<ResourceReport, 'ready' | 'reason' | 'message' | 'outlook'>;
@@ -144,7 +144,7 @@ export class KubernetesSource {
           this.#remove(this.#idOf(kind, object));
         },
         trouble: (why) => {
-          onSync(kind.kind, why === undefined, why);
+          onSync(namespace === undefined ? kind.kind : `${kind.kind} in ${namespace}`, why === undefined, why);
         },
       },
       signal,
