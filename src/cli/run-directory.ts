@@ -1,6 +1,6 @@
 import { relative, resolve } from 'node:path';
 import { systemClock } from '../contract/clock.ts';
-import { messageOf, UsageError } from '../contract/errors.ts';
+import { messageOf } from '../contract/errors.ts';
 import type { Observer } from '../contract/observer.ts';
 import { isWhole, type Desire } from '../contract/source.ts';
 import type { StateBackend, StateLock } from '../contract/state.ts';
@@ -24,7 +24,6 @@ export interface DirectoryRun {
 /** Keeps the servers equal to a folder of manifests until stopped. Of several with one inventory, one acts and the others wait. */
 export async function runDirectory(running: DirectoryRun): Promise<void> {
   const { options, places, observer, stop } = running;
-  if (places.paths.length === 0) throw new UsageError('which manifests? Give -f FOLDER');
   const { resources } = await loadManifests(options, stop);
   const access = { env: process.env, allowed: options.allowAddress ?? [], connections: [] };
   const state = await openState(places, resources, access);

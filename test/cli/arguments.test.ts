@@ -31,15 +31,36 @@ describe('the arguments of commands', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining('no VaultJwtIntegration named others')]);
   });
 
-  it.each([['validate'], ['plan'], ['apply'], ['destroy'], ['status'], ['agent-config'], ['crds'], ['sandbox']])(
-    '%s --help shows how it is used',
-    async (command) => {
-      const { code, stdout } = await workspace.run(command, '--help');
-      expect(code).toBe(0);
-      expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}nomad-access ${command}`));
-      expect(stdout).not.toContain('(default: [])');
-    },
-  );
+  it.each([
+    ['validate'],
+    ['plan'],
+    ['apply'],
+    ['destroy'],
+    ['status'],
+    ['agent-config'],
+    ['run'],
+    ['crds'],
+    ['sandbox'],
+  ])('%s --help shows how it is used', async (command) => {
+    const { code, stdout } = await workspace.run(command, '--help');
+    expect(code).toBe(0);
+    expect(stdout).toMatch(new RegExp(`Examples?:\\n {2}nomad-access ${command}`));
+    expect(stdout).not.toContain('(default: [])');
+  });
+
+  it.each<[readonly string[], string]>([
+    [[], 'which manifests? Give -f FOLDER, or --source kubernetes'],
+    [['-f', 'manifests', '--namespace', 'apps'], '--namespace needs --source kubernetes'],
+    [['-f', 'manifests', '--lease-namespace', 'apps'], '--lease-namespace needs --source kubernetes'],
+    [['--source', 'kubernetes', '-f', 'manifests'], '--file makes no sense with --source kubernetes'],
+    [['--source', 'kubernetes', '--state', 'x'], '--state makes no sense with --source kubernetes'],
+    [['--source', 'kubernetes', '--kubeconfig', 'nowhere'], 'cannot read the kubeconfig'],
+    [['--source', 'kubernetes'], 'no kubeconfig: name one by --kubeconfig or KUBECONFIG'],
+    [['--source', 'cloud'], 'Allowed choices are directory, kubernetes'],
+  ])('run %j says what is wrong', async (args, message) => {
+    const { code, stderr } = await workspace.run('run', ...args);
+    expect([code, stderr]).toEqual([1, expect.stringContaining(message)]);
+  });
 
   describe('with -o json', () => {
     function errorsOf({ stdout }: Outcome): { message: string }[] {

@@ -54,6 +54,8 @@ async function sourceOf(options: RunOptions): Promise<Source> {
     const cluster = await openCluster(options);
     return { election: cluster.election, run: (observer, stop) => runKubernetes({ options, cluster, observer, stop }) };
   }
+  if ((options.file ?? []).length === 0)
+    throw new UsageError('which manifests? Give -f FOLDER, or --source kubernetes for those of an API server');
   const places = await placesOf(options, process.cwd());
   return {
     election: places.state.in === 'nomad' ? placeText(places.state) : undefined,
