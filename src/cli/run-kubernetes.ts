@@ -36,6 +36,8 @@ export interface Cluster {
   readonly backend: StateBackend;
   /** What replicas elect their leader by. */
   readonly election: string;
+  /** Has the observer told of the requests to it from now on. */
+  readonly observe: (observer: Observer) => void;
 }
 
 export interface KubernetesRun {
@@ -51,19 +53,27 @@ const BASE = '/';
 /** @throws UsageError where no usable kubeconfig is found. */
 export async function openCluster(options: KubernetesOptions): Promise<Cluster> {
   const { kubeconfig, context, leaseNamespace, owner } = options;
+  let observed: Observer | undefined;
   const client = await openKubernetes({
+    onReply: (method, status, seconds) => {
+      observed?.requested('kubernetes', 'api-server', method, status, seconds);
+    },
     ...(kubeconfig !== undefined && { kubeconfig }),
     ...(context !== undefined && { context }),
   });
   const namespace = leaseNamespace ?? client.namespace;
   const holder = `${hostname()}_${randomUUID().slice(0, 8)}`;
   const backend = kubernetesState({ api: client, namespace, owner, holder });
-  return { client, backend, election: backend.location };
+  const observe = (observer: Observer): void => {
+    observed = observer;
+  };
+  return { client, backend, election: backend.location, observe };
 }
 
 /** Keeps the servers equal to the resources of an API server until stopped. Of several replicas, one acts and the others wait. */
 export async function runKubernetes(running: KubernetesRun): Promise<void> {
   const { cluster, observer, stop } = running;
+  cluster.observe(observer);
   try {
     await lead({ backend: cluster.backend, observer, stop, act: (backend, lock) => act(running, backend, lock) });
   } finally {

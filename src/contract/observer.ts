@@ -32,8 +32,14 @@ export interface Observer {
   disconnected(connection: { readonly kind: string; readonly name: string }): void;
   /** The manifests were read. @param held deletions that wait for --allow-mass-delete, 0 for none. */
   desired(count: number, errors: readonly ManifestError[], held: number): void;
-  /** A request to a server is through. @param status 0 where no reply came. */
-  requested(target: 'nomad' | 'vault', connection: string, verb: string, status: number, seconds: number): void;
+  /** A request to a server is through; watches are not counted. @param status 0 where no reply came. */
+  requested(
+    target: 'nomad' | 'vault' | 'kubernetes',
+    connection: string,
+    verb: string,
+    status: number,
+    seconds: number,
+  ): void;
   /** Something that a person should know of and that stops nothing. One sentence. */
   warned(message: string): void;
   /** Whether this replica is the one that acts. */

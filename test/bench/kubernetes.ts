@@ -93,7 +93,7 @@ async function operated(isLast: boolean): Promise<Span> {
     line('  writes of the operator', text(writes));
     line('  heap, MB; bytes a resource', `${mb(heapUsed)}; ${((heapUsed - base.heapUsed) / count).toFixed(0)}`);
   }
-  await operator.stop();
+  await end(operator);
   if (isLast) await restart();
   return { first, last: lastStatus };
 }
@@ -102,7 +102,13 @@ async function restart(): Promise<void> {
   const operator = await start();
   await operator.until(readySeries('AclPolicy'), count);
   line('  writes of a restart', text((await ask(operator)).writes));
-  await operator.stop();
+  await end(operator);
+}
+
+/** @throws Error where not everything was saved. */
+async function end(operator: RunningOperator): Promise<void> {
+  const code = await operator.stop();
+  if (code !== 0) throw new Error(`the operator ended with ${String(code)}: ${operator.log().slice(-2000)}`);
 }
 
 async function start(): Promise<RunningOperator> {

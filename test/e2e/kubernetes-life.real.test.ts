@@ -94,8 +94,11 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       '-o',
       'yaml',
     );
-    for (const text of [everything, operator.log(), (await operator.get('/metrics')).text])
-      expect(text).not.toContain(first?.secret);
+    const metrics = (await operator.get('/metrics')).text;
+    expect(metrics).toMatch(
+      /nomad_access_requests_total\{target="kubernetes",connection="api-server",verb="PATCH",status="200"\} [1-9]/,
+    );
+    for (const text of [everything, operator.log(), metrics]) expect(text).not.toContain(first?.secret);
   });
 
   it('connections say whether they can be used, to whom, and what to do where they can’t', async () => {
@@ -121,6 +124,9 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.apply(resource('VaultJwtIntegration', 'workloads', '{}'));
     await cluster.operator();
     await cluster.waitReady('vaultjwtintegration', 'workloads');
+    await cluster.waitReady('vaultserver', 'default');
+    expect(await cluster.kubectl('get', 'vaultservers')).toMatch(/default +http:\S+ +True +InSync/);
+    expect(await cluster.kubectl('get', 'vaultjwtintegrations')).toMatch(/workloads +jwt-nomad +True +InSync/);
     expect(await cluster.liveVault.mounts()).toContain('jwt-nomad/');
     expect(await cluster.liveVault.list('auth/jwt-nomad/role')).toEqual(['nomad-workloads']);
 

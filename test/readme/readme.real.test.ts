@@ -138,12 +138,15 @@ describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kub
   });
 
   it('make bench prints its figures, and an apply sends no request that a bare client would not', () => {
-    const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1' });
+    const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1', BENCH_KUBERNETES: '50' });
     const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
     expect(stdout).toMatch(/^ {2}ratio +\d/m);
     expect(stdout).toMatch(/requests of such a plan +4 \(4 to 4\)/);
     expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
+    // On Kubernetes: of each resource the finalizer and the status, and after a restart nothing but the Lease.
+    expect(stdout).toMatch(/writes of the operator .*\b50 × PATCH aclpolicies/);
+    expect(stdout).toMatch(/writes of a restart +(none|\d+ × (PUT|POST) leases)$/m);
   });
 
   it('make steady prints what it costs when nothing changes, and nothing is written', () => {
