@@ -114,6 +114,10 @@ export class Controller {
     world.view.onChange = (change) => {
       this.#changed(change);
     };
+    world.view.onIdentified = (key, id) => {
+      const owned = world.ledger.get(key);
+      if (owned?.state === 'owned' && owned.id === undefined) world.ledger.record({ ...owned, id });
+    };
     world.ledger.onFailure = (error) => {
       this.#notSaved(error);
     };

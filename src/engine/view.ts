@@ -50,6 +50,8 @@ export class LiveView {
   #moment = 0;
   /** Told of every change that did not come from a write of ours. */
   onChange: (change: ViewChange) => void = () => undefined;
+  /** Told of the identifier of an object that is as it was, once the server has told it. */
+  onIdentified: (key: ObjectKey, id: string) => void = () => undefined;
 
   get(connection: string, type: string, name: string): Entry | undefined {
     return this.#shelves.get(shelfKey(connection, type))?.objects.get(name);
@@ -156,7 +158,10 @@ export class LiveView {
   #set(connection: string, shelf: Shelf, name: string, after: Entry | undefined): void {
     const before = shelf.objects.get(name);
     this.#store(shelf, name, after);
+    const id = readable(after)?.id;
     if (!isSame(before, after)) this.onChange({ connection, type: shelf.type, name, before, after });
+    else if (id !== undefined && readable(before)?.id === undefined)
+      this.onIdentified({ connection, type: shelf.type.name, name: keyNameOf(shelf.type, after) ?? name }, id);
   }
 
   #store(shelf: Shelf, name: string, entry: Entry | undefined): void {

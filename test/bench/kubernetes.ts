@@ -101,6 +101,9 @@ async function operated(isLast: boolean): Promise<Span> {
 async function restart(): Promise<void> {
   const operator = await start();
   await operator.until(readySeries('AclPolicy'), count);
+  // Whatever it has to save is saved by the second renewal of its Lease.
+  const renewals = 'nomad_access_requests_total{target="kubernetes",connection="api-server",verb="PUT",status="200"}';
+  while ((await operator.metric(renewals)) < 3) await sleep(200);
   line('  writes of a restart', text((await ask(operator)).writes));
   await end(operator);
 }
