@@ -117,7 +117,9 @@ export class LiveView {
       held.push({ name, live, index });
       return;
     }
-    if (index <= indexOf(known) || index <= (shelf.written.get(name)?.index ?? 0)) return;
+    const written = shelf.written.get(name)?.index ?? 0;
+    if (index === written) this.#identify(connection, shelf, name, live?.id);
+    if (index <= indexOf(known) || index <= written) return;
     // A list that was made before must not undo it.
     shelf.written.set(name, { at: ++this.#moment, index });
     // Events do not tell which token is our own.
@@ -158,10 +160,21 @@ export class LiveView {
   #set(connection: string, shelf: Shelf, name: string, after: Entry | undefined): void {
     const before = shelf.objects.get(name);
     this.#store(shelf, name, after);
-    const id = readable(after)?.id;
     if (!isSame(before, after)) this.onChange({ connection, type: shelf.type, name, before, after });
-    else if (id !== undefined && readable(before)?.id === undefined)
-      this.onIdentified({ connection, type: shelf.type.name, name: keyNameOf(shelf.type, after) ?? name }, id);
+    else if (readable(before)?.id === undefined) this.#tellId(connection, shelf, name, readable(after)?.id);
+  }
+
+  /** The event of our own write tells what its reply did not. */
+  #identify(connection: string, shelf: Shelf, name: string, id: string | undefined): void {
+    const known = readable(shelf.objects.get(name));
+    if (known === undefined || known.id !== undefined || id === undefined) return;
+    this.#store(shelf, name, { ...known, id });
+    this.#tellId(connection, shelf, name, id);
+  }
+
+  #tellId(connection: string, { type, objects }: Shelf, name: string, id: string | undefined): void {
+    if (id !== undefined)
+      this.onIdentified({ connection, type: type.name, name: keyNameOf(type, objects.get(name)) ?? name }, id);
   }
 
   #store(shelf: Shelf, name: string, entry: Entry | undefined): void {
