@@ -7,6 +7,7 @@ import { fingerprint } from '../plan/diff.ts';
 import { inDependencyOrder } from '../plan/plan.ts';
 import {
   keyText,
+  readable,
   resourceText,
   type Desired,
   type Live,
@@ -292,10 +293,12 @@ class Run {
     const desired = desiredOf(planned);
     const type = typeOf(world, planned.key.type);
     const detail = { ...desired.detail, ...type.remember?.(live) };
+    // An event of the write may have told by now what its reply did not.
+    const id = live.id ?? readable(world.view.get(planned.key.connection, type.name, planned.key.name))?.id;
     const entry: Owned = {
       ...ownership(desired, planned.owned?.state === 'owned' ? planned.owned.adopted : adopted),
       state: 'owned',
-      ...(live.id !== undefined && { id: live.id }),
+      ...(id !== undefined && { id }),
       ...(Object.keys(detail).length > 0 && { detail }),
     };
     world.ledger.record(entry);
