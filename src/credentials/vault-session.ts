@@ -171,7 +171,9 @@ export class VaultSession implements Credential {
       endsAt: isForever ? Infinity : now + ttlSeconds * 1000,
       mayGrow,
     };
-    this.#planFor(isForever ? Infinity : now + renewalMs(ttlSeconds, random));
+    // What can't be made longer must be replaced in time, and Vault tells whole seconds only.
+    const sure = mayGrow ? ttlSeconds : Math.max(ttlSeconds - 1, ttlSeconds / 4);
+    this.#planFor(isForever ? Infinity : now + renewalMs(sure, random));
     this.#failures = 0;
     this.#trouble = undefined;
     if (isNew) this.#options.onChange();

@@ -266,7 +266,7 @@ async function allAnswered(cluster: Cluster, asked: string): Promise<true | unde
 async function writes(operator: RunningOperator): Promise<number> {
   return sumOf(
     operator,
-    (line) => line.startsWith('nomad_access_requests_total{') && !/verb="(GET|LIST|READ)"/.test(line),
+    (line) => /^nomad_access_requests_total\{target="(nomad|vault)"/.test(line) && !/verb="(GET|LIST|READ)"/.test(line),
   );
 }
 
