@@ -109,23 +109,10 @@ describe('connections in Kubernetes', () => {
   const env = { TOKEN: 't' };
   const allowed = [BEFORE, AFTER];
 
-  /** Something is made through the connection `default`. */
-  function makeThrough(connected: Connected): void {
-    connected.ledger.record({
-      key: { connection: 'default', type: 'acl-policy', name: 'made' },
-      resource: { kind: 'AclPolicy', namespace: 'default', name: 'made' },
-      state: 'owned',
-      adopted: false,
-      deletionPolicy: 'Delete',
-      suspended: false,
-      source: 'AclPolicy default/made',
-    });
-  }
-
   async function recorded(options: Partial<OpenOptions> = {}): Promise<Connected> {
     const connected = connect({ kubernetes, env, allowed, ...options });
     await connected.declare([nomad(BEFORE)]);
-    makeThrough(connected);
+    connected.own('default');
     expect(connected.ledger.connections().map((c) => c.address)).toEqual([BEFORE]);
     return connected;
   }
@@ -165,7 +152,7 @@ describe('connections in Kubernetes', () => {
   it('a manifest in a directory accepts nothing by itself', async () => {
     const connected = connect({ env, allowed });
     await connected.declare([nomad(BEFORE)]);
-    makeThrough(connected);
+    connected.own('default');
     await connected.declare([nomad(AFTER, { [ACCEPT_ADDRESS_CHANGE]: AFTER })]);
     expect(connected.only.refused?.error).toContain('--accept-address-change default');
   });

@@ -89,4 +89,17 @@ export class Connected {
     await this.ledger.close();
     this.#directory.remove();
   }
+
+  /** Something is made through a NomadCluster. */
+  own(cluster: string): void {
+    this.ledger.record({
+      key: { connection: cluster, type: 'acl-policy', name: 'made' },
+      resource: { kind: 'AclPolicy', namespace: 'default', name: 'made' },
+      state: 'owned',
+      adopted: false,
+      deletionPolicy: 'Delete',
+      suspended: false,
+      source: 'AclPolicy default/made',
+    });
+  }
 }

@@ -133,6 +133,7 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
   });
 
   it('is waited for: the refusal names the Secret, the key and the command, and ends when it is there', async () => {
+    connected.own('default');
     await connected.declare([cluster()]);
     const { refused } = connected.only;
     expect(refused).toEqual({
