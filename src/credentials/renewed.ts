@@ -1,4 +1,4 @@
-import type { Clock } from '../contract/clock.ts';
+import { untilAborted, type Clock } from '../contract/clock.ts';
 import type { Credential, VaultLease, VaultTokens } from '../contract/credential.ts';
 import { TargetError } from '../contract/errors.ts';
 import { backoffMs, LONGEST_SLEEP_MS, renewalMs } from './renewal.ts';
@@ -53,7 +53,7 @@ export class RenewedCredential implements Credential {
     while (!this.#ended.signal.aborted) {
       this.#wake = new AbortController();
       if (this.#of.trouble === undefined) await this.#renewing(this.#of.token(), this.#wake.signal);
-      await aborted(this.#wake.signal);
+      await untilAborted(this.#wake.signal);
     }
   }
 
@@ -83,14 +83,4 @@ export class RenewedCredential implements Credential {
       }
     }
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    else
-      signal.addEventListener('abort', () => {
-        done();
-      });
-  });
 }

@@ -1,5 +1,5 @@
 import { setMaxListeners } from 'node:events';
-import type { Clock } from '../contract/clock.ts';
+import { untilAborted, type Clock } from '../contract/clock.ts';
 import { messageOf, UsageError } from '../contract/errors.ts';
 import type { Observer } from '../contract/observer.ts';
 import type { Reporter } from '../contract/report.ts';
@@ -458,18 +458,4 @@ const CONTESTED =
 
 function refuse(planned: PlannedStep, reason: 'Held' | 'Contested', message: string): PlannedStep {
   return { ...planned, step: { ...planned.step, action: 'refuse', reason, message } };
-}
-
-function untilAborted(signal: AbortSignal): Promise<void> {
-  return new Promise((done) => {
-    if (signal.aborted) done();
-    else
-      signal.addEventListener(
-        'abort',
-        () => {
-          done();
-        },
-        { once: true },
-      );
-  });
 }

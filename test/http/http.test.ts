@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { TargetError } from '../../src/contract/errors.ts';
 import { Http, type HttpOptions, type HttpRequest } from '../../src/http/http.ts';
 import { startMute, startScripted, type Answer, type ScriptedServer } from './scripted-server.ts';
+import { failureOf } from './failure.ts';
 
 const GONE = 'http://127.0.0.1:1';
 const PUT: HttpRequest = { method: 'PUT', path: '/x', headers: {}, body: '{}', idempotent: true };
@@ -29,14 +30,6 @@ describe('a request', () => {
     open.push(server);
     return server;
   }
-  async function failureOf(sent: Promise<unknown>): Promise<TargetError> {
-    const error: unknown = await sent.then(
-      () => undefined,
-      (e: unknown) => e,
-    );
-    if (error instanceof TargetError) return error;
-    throw new Error(`not a TargetError: ${String(error)}`);
-  }
 
   describe('that may be repeated', () => {
     it.each([429, 500, 502, 503, 504])('is sent again after a %i', async (status) => {
@@ -61,7 +54,7 @@ describe('a request', () => {
     });
     it('ends as passing, and not as in doubt, when no answer ever comes', async () => {
       const server = await scripted('cut');
-      expect(await failureOf(client(server.address).request(PUT))).toMatchObject({
+      expect(await failureOf(client(server.address).request(PUT), TargetError)).toMatchObject({
         class: 'transient',
         ambiguous: false,
       });
@@ -77,7 +70,7 @@ describe('a request', () => {
     });
     it('is never sent again where the connection broke, and is in doubt', async () => {
       const server = await scripted('cut', OK);
-      expect(await failureOf(client(server.address).request(POST))).toMatchObject({
+      expect(await failureOf(client(server.address).request(POST), TargetError)).toMatchObject({
         class: 'transient',
         ambiguous: true,
       });
@@ -85,7 +78,7 @@ describe('a request', () => {
     });
     it('is in doubt where no answer comes in time', async () => {
       const server = await scripted('hang');
-      const error = await failureOf(client(server.address, { timeoutMs: 50 }).request(POST));
+      const error = await failureOf(client(server.address, { timeoutMs: 50 }).request(POST), TargetError);
       expect([error.ambiguous, error.message]).toEqual([true, expect.stringContaining('no answer in time')]);
       expect(server.seen).toHaveLength(1);
     });
@@ -95,14 +88,14 @@ describe('a request', () => {
       expect(server.seen).toHaveLength(2);
     });
     it('is not in doubt where nothing listens: it was never sent', async () => {
-      const error = await failureOf(client(GONE).request(POST));
+      const error = await failureOf(client(GONE).request(POST), TargetError);
       expect([error.class, error.ambiguous]).toEqual(['transient', false]);
       expect(error.message).toContain('POST http://127.0.0.1:1/x: nothing listens there');
     });
     it('is sent again where nothing listened at first', async () => {
       const replies: number[] = [];
       const http = client(GONE, { onReply: (_method, status) => replies.push(status) });
-      await failureOf(http.request(POST));
+      await failureOf(http.request(POST), TargetError);
       expect(replies).toEqual([0, 0, 0, 0, 0]);
     });
   });
@@ -120,7 +113,7 @@ describe('a request', () => {
   it('stops waiting for the server when it is aborted', async () => {
     const server = await scripted({ status: 503, headers: { 'retry-after': '9' } });
     const abort = new AbortController();
-    const sent = failureOf(client(server.address).request({ ...PUT, signal: abort.signal }));
+    const sent = failureOf(client(server.address).request({ ...PUT, signal: abort.signal }), TargetError);
     await expect.poll(() => server.seen.length).toBe(1);
     abort.abort();
     expect((await sent).class).toBe('transient');
@@ -133,7 +126,7 @@ describe('a request', () => {
     const http = client(mute.address);
     open.push(mute);
     const begun = performance.now();
-    const sent = failureOf(http.request({ ...PUT, signal: abort.signal }));
+    const sent = failureOf(http.request({ ...PUT, signal: abort.signal }), TargetError);
     setTimeout(() => {
       abort.abort();
     }, 50);
@@ -149,7 +142,7 @@ describe('a request', () => {
     expect(elsewhere.seen).toEqual([]);
   });
   it('never says its query, which may name what it should not', async () => {
-    const error = await failureOf(client(GONE).request({ ...PUT, path: '/x?secret=1' }));
+    const error = await failureOf(client(GONE).request({ ...PUT, path: '/x?secret=1' }), TargetError);
     expect(error.message).not.toContain('secret');
   });
   it('is told to whoever counts, each try with its status', async () => {

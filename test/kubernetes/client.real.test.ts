@@ -9,6 +9,7 @@ import { startKubernetes, type KubernetesServer } from '../servers/kubernetes.ts
 import { temporaryDirectory } from '../servers/process.ts';
 import { openThrough, writeKubeconfig } from './access.ts';
 import { startTcpProxy } from './tcp-proxy.ts';
+import { failureOf } from '../http/failure.ts';
 
 interface ConfigMap extends KubernetesObject {
   readonly data?: Readonly<Record<string, string>>;
@@ -41,14 +42,6 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
   });
   const make = (name: string, data?: Record<string, string>): Promise<ConfigMap> =>
     client.create(MAPS, map(name, data));
-  async function failureOf(sent: Promise<unknown>): Promise<TargetError> {
-    const error: unknown = await sent.then(
-      () => undefined,
-      (e: unknown) => e,
-    );
-    if (error instanceof TargetError) return error;
-    throw new Error(`not a TargetError: ${String(error)}`);
-  }
 
   it('reads what it has made, without the fields of the server that nobody reads', async () => {
     const made = await make('made', { a: '1' });
@@ -71,21 +64,21 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
   describe('refuses in the words of the server', () => {
     it('what exists already', async () => {
       await make('twice');
-      const error = await failureOf(make('twice'));
+      const error = await failureOf(make('twice'), TargetError);
       expect(error).toMatchObject({ class: 'transient', status: 409, ambiguous: false });
       expect(error.message).toBe(`POST ${server.address}${MAPS}: configmaps "twice" already exists`);
     });
     it('a namespace that is not there', async () => {
-      const error = await failureOf(client.create('/api/v1/namespaces/nowhere/configmaps', map('a')));
+      const error = await failureOf(client.create('/api/v1/namespaces/nowhere/configmaps', map('a')), TargetError);
       expect(error).toMatchObject({ class: 'dependency', status: 404 });
       expect(error.message).toContain('namespaces "nowhere" not found');
     });
     it('a list of a kind that is not there', async () => {
-      const error = await failureOf(client.list({ path: '/apis/nomad-access.io/v1alpha1/aclpolicies' }));
+      const error = await failureOf(client.list({ path: '/apis/nomad-access.io/v1alpha1/aclpolicies' }), TargetError);
       expect(error).toMatchObject({ class: 'dependency', status: 404 });
     });
     it('a name that is none', async () => {
-      const error = await failureOf(make('No Name'));
+      const error = await failureOf(make('No Name'), TargetError);
       expect(error).toMatchObject({ class: 'terminal', status: 422 });
       expect(error.message).toContain('metadata.name');
     });
@@ -93,13 +86,16 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
       const kubeconfig = writeKubeconfig(folder.path, server, server.address, { token: 'wrong' });
       const stranger = await openKubernetes({ kubeconfig });
       open.push(stranger);
-      expect(await failureOf(stranger.get(`${MAPS}/made`))).toMatchObject({ class: 'denied', status: 401 });
+      expect(await failureOf(stranger.get(`${MAPS}/made`), TargetError)).toMatchObject({
+        class: 'denied',
+        status: 401,
+      });
     });
     it('a Secret, but never with what is in it', async () => {
       const body = { metadata: { name: 'bad' }, data: { password: 'not base64, hunter2!' } };
       const wrongType = { metadata: { name: 'bad' }, stringData: { password: { hunter2: 'hunter2' } } };
       for (const secret of [body, wrongType]) {
-        const error = await failureOf(client.create('/api/v1/namespaces/default/secrets', secret));
+        const error = await failureOf(client.create('/api/v1/namespaces/default/secrets', secret), TargetError);
         expect(error).toMatchObject({ class: 'terminal', status: 400 });
         expect(error.message).not.toContain('hunter2');
       }
@@ -111,10 +107,12 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
       const first = await make('cas', { a: '1' });
       const second = await client.replace<ConfigMap>(`${MAPS}/cas`, { ...first, data: { a: '2' } });
       expect(second.data).toEqual({ a: '2' });
-      expect(await failureOf(client.replace(`${MAPS}/cas`, { ...first, data: { a: '3' } }))).toMatchObject({
-        class: 'transient',
-        status: 409,
-      });
+      expect(await failureOf(client.replace(`${MAPS}/cas`, { ...first, data: { a: '3' } }), TargetError)).toMatchObject(
+        {
+          class: 'transient',
+          status: 409,
+        },
+      );
       expect((await client.get<ConfigMap>(`${MAPS}/cas`))?.data).toEqual({ a: '2' });
     });
     it('patches what is as it was, and nothing else', async () => {
@@ -122,13 +120,17 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
       const patch = { metadata: { resourceVersion: metadata.resourceVersion }, data: { b: '2' } };
       expect((await client.patch<ConfigMap>(`${MAPS}/patched`, 'merge', patch))?.data).toEqual({ a: '1', b: '2' });
       const again = { ...patch, data: { b: '3' } };
-      expect(await failureOf(client.patch(`${MAPS}/patched`, 'merge', again))).toMatchObject({ status: 409 });
+      expect(await failureOf(client.patch(`${MAPS}/patched`, 'merge', again), TargetError)).toMatchObject({
+        status: 409,
+      });
     });
     it('deletes the object that was meant, and not another one of its name', async () => {
       const { metadata } = await make('deleted');
       const other = '00000000-0000-0000-0000-000000000000';
-      expect(await failureOf(client.delete(`${MAPS}/deleted`, { uid: other }))).toMatchObject({ status: 409 });
-      expect(await failureOf(client.delete(`${MAPS}/deleted`, { resourceVersion: '1' }))).toMatchObject({
+      expect(await failureOf(client.delete(`${MAPS}/deleted`, { uid: other }), TargetError)).toMatchObject({
+        status: 409,
+      });
+      expect(await failureOf(client.delete(`${MAPS}/deleted`, { resourceVersion: '1' }), TargetError)).toMatchObject({
         status: 409,
       });
       expect(await client.get(`${MAPS}/deleted`)).toBeDefined();
@@ -198,7 +200,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
       open.push(proxy, through);
       await through.get(`${MAPS}/made`);
       proxy.go('lose replies');
-      const error = await failureOf(through.create(MAPS, map('lost')));
+      const error = await failureOf(through.create(MAPS, map('lost')), TargetError);
       expect(error).toMatchObject({ class: 'transient', ambiguous: true, status: undefined });
       expect(await client.get(`${MAPS}/lost`)).toBeDefined();
       expect(proxy.accepted()).toBe(1);
@@ -220,7 +222,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
     const kubeconfig = writeKubeconfig(folder.path, server, server.address, { tokenFile });
     const rotating = await openKubernetes({ kubeconfig });
     open.push(rotating);
-    expect(await failureOf(rotating.get(`${MAPS}/made`))).toMatchObject({ class: 'denied', status: 401 });
+    expect(await failureOf(rotating.get(`${MAPS}/made`), TargetError)).toMatchObject({ class: 'denied', status: 401 });
     writeFileSync(tokenFile, `${server.adminToken}\n`);
     const read = await Promise.all(Array.from({ length: 20 }, () => rotating.get<ConfigMap>(`${MAPS}/made`)));
     expect(new Set(read.map((made) => made?.metadata.name))).toEqual(new Set(['made']));
@@ -241,7 +243,8 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
         gated.patch(`${MAPS}/gated`, 'apply', map('gated')),
         gated.delete(`${MAPS}/gated`),
       ];
-      for (const write of writes) expect((await failureOf(write)).message).toContain('the lease has ended');
+      for (const write of writes)
+        expect((await failureOf(write, TargetError)).message).toContain('the lease has ended');
       expect((await gated.get<ConfigMap>(`${MAPS}/gated`))?.data).toEqual({ a: '1' });
       expect(await client.get(`${MAPS}/gated-2`)).toBeUndefined();
     });
@@ -256,7 +259,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the Kuber
       // The connection is not there yet.
       await Promise.resolve();
       mayWrite = false;
-      expect(await failureOf(write)).toMatchObject({ ambiguous: false });
+      expect(await failureOf(write, TargetError)).toMatchObject({ ambiguous: false });
       expect(await client.get(`${MAPS}/waited`)).toBeUndefined();
     });
   });

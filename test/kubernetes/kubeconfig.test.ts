@@ -4,6 +4,7 @@ import { delimiter, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { UsageError } from '../../src/contract/errors.ts';
 import { loadKubeconfig, type Credentials } from '../../src/kubernetes/kubeconfig.ts';
+import { failureOf } from '../http/failure.ts';
 
 describe('a kubeconfig', () => {
   let folder = '';
@@ -40,14 +41,6 @@ describe('a kubeconfig', () => {
   }
   async function credentialsOf(parts: Parts): Promise<Credentials> {
     return (await loadKubeconfig({ kubeconfig: write('config', config('a', parts)) })).credentials();
-  }
-  async function failureOf(loaded: Promise<unknown>): Promise<UsageError> {
-    const error: unknown = await loaded.then(
-      () => undefined,
-      (e: unknown) => e,
-    );
-    if (error instanceof UsageError) return error;
-    throw new Error(`not a UsageError: ${String(error)}`);
   }
   function inPod(): { root: string } {
     const account = path('pod/var/run/secrets/kubernetes.io/serviceaccount');
@@ -98,33 +91,33 @@ describe('a kubeconfig', () => {
 
   describe('that can not be used is refused with what is wrong:', () => {
     it('there is none', async () => {
-      expect((await failureOf(loadKubeconfig())).message).toContain('no kubeconfig');
+      expect((await failureOf(loadKubeconfig(), UsageError)).message).toContain('no kubeconfig');
     });
     it('the file is missing', async () => {
-      const error = await failureOf(loadKubeconfig({ kubeconfig: path('missing') }));
+      const error = await failureOf(loadKubeconfig({ kubeconfig: path('missing') }), UsageError);
       expect(error.message).toContain(`cannot read the kubeconfig ${path('missing')}`);
     });
     it('a context that it does not have', async () => {
       const kubeconfig = write('config', config('a'));
-      const error = await failureOf(loadKubeconfig({ kubeconfig, context: 'b' }));
+      const error = await failureOf(loadKubeconfig({ kubeconfig, context: 'b' }), UsageError);
       expect(error.message).toBe('the kubeconfig has no context b with a cluster; it has: a');
     });
     it('no current context', async () => {
       const kubeconfig = write('config', { ...config('a'), 'current-context': '' });
-      expect((await failureOf(loadKubeconfig({ kubeconfig }))).message).toContain(
+      expect((await failureOf(loadKubeconfig({ kubeconfig }), UsageError)).message).toContain(
         'no current context: choose one of: a',
       );
     });
     it('a proxy, which would be passed by', async () => {
       const kubeconfig = write('config', config('a', { cluster: { 'proxy-url': 'http://proxy.example' } }));
-      expect((await failureOf(loadKubeconfig({ kubeconfig }))).message).toContain('proxy-url');
+      expect((await failureOf(loadKubeconfig({ kubeconfig }), UsageError)).message).toContain('proxy-url');
     });
     it.each([
       ['no YAML', 'users:\n- user: {token: hunter2\nclusters: ]', 'the kubeconfig'],
       ['empty', '', 'is empty'],
       ['a cluster without a server', JSON.stringify({ clusters: [{ name: 'a', cluster: {} }] }), 'clusters[0]'],
     ])('%s, without a piece of it', async (_name, text, message) => {
-      const error = await failureOf(loadKubeconfig({ kubeconfig: write('config', text) }));
+      const error = await failureOf(loadKubeconfig({ kubeconfig: write('config', text) }), UsageError);
       expect(error.message).toContain(message);
       expect(error.message).not.toContain('hunter2');
     });
