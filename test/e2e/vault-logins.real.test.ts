@@ -147,7 +147,7 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
     let lastSeenAt = startedAt;
     for (let now = first; now.accessor === first.accessor; now = await self()) {
       lastSeenAt = performance.now();
-      expect(lastSeenAt - startedAt).toBeLessThan(5_000);
+      expect(lastSeenAt - startedAt, 'it was never replaced').toBeLessThan(20_000);
       await sleep(50);
     }
     expect(lastSeenAt - startedAt, 'it was replaced and not renewed').toBeGreaterThan(2_000);
