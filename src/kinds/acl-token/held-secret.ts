@@ -4,7 +4,7 @@ import type { SettledDesired } from '../../contract/kind.ts';
 import type { Io } from '../../contract/target.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
-import { secretOf } from './token.ts';
+import { secretOf } from '../nomad-token/token.ts';
 
 /**
  * Whose SecretID a sink holds: the same for every sink. The SecretID is never a field, never kept and never shown; the

@@ -4,13 +4,13 @@ import { isUnreadable, readable, type Desired, type Live, type ObjectKey, type O
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
-import { markedName, markerOf, ownerId } from './marker.ts';
-import { matchToken, type Match } from './match.ts';
+import { markedName, markerOf, ownerId } from '../nomad-token/marker.ts';
+import { matchToken, type Match } from '../nomad-token/match.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
 import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
 import { secretFileObject } from './secret-file.ts';
 import { sinkOf } from './sink.ts';
-import { aclTokenObject, tokenFieldRules } from './token.ts';
+import { aclTokenObject, tokenFieldRules } from '../nomad-token/token.ts';
 
 type Token = Resource<AclTokenSpec>;
 
