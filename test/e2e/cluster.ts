@@ -91,7 +91,7 @@ export class Cluster {
   }
 
   async waitReady(kind: string, name: string, namespace = 'default'): Promise<void> {
-    await this.kubectl('wait', '--for=condition=Ready', `${kind}/${name}`, '-n', namespace, '--timeout=30s');
+    await this.kubectl('wait', '--for=condition=Ready', `${kind}/${name}`, '-n', namespace, '--timeout=60s');
   }
 
   /** Waits until the condition Ready has a reason for the generation that stands there now. */

@@ -110,7 +110,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.apply(policy('readonly'));
     await cluster.operator();
     await untilShown(cluster, 'aclpolicy', 'readonly', 'waits for Nomad', (shown) => waitsFor(shown, gone.address));
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=60s');
   });
 
   it('of what a lost Nomad holds goes through when it is released, and says what may remain', async () => {

@@ -91,12 +91,12 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     const operator = await cluster.operator();
     await cluster.waitReady('acltoken', 'ci');
     const crd = await cluster.kubectl('get', 'crd', 'aclpolicies.nomad-access.io', '-o', 'json');
-    await cluster.kubectl('delete', 'crd', 'aclpolicies.nomad-access.io', '--timeout=30s');
+    await cluster.kubectl('delete', 'crd', 'aclpolicies.nomad-access.io', '--timeout=60s');
     expect(await cluster.liveNomad.policyNames()).toEqual([]);
     const { apiVersion, kind, metadata, spec } = JSON.parse(crd) as Record<string, { name: string }>;
     const bare = { apiVersion, kind, metadata: { name: metadata?.name }, spec };
     await cluster.kubectl('create', '-f', '-', { input: JSON.stringify(bare) });
-    await cluster.kubectl('wait', '--for=condition=Established', '--timeout=30s', 'crd', '--all');
+    await cluster.kubectl('wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all');
     await cluster.apply(policy('readonly', 'write'));
     await cluster.waitReady('aclpolicy', 'readonly');
     expect(await cluster.liveNomad.rulesOf('readonly')).toContain('write');
@@ -111,7 +111,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     for (const what of MANAGED) {
       const [kind, name] = DELETIONS[what];
       await annotate(cluster, kind, name, ASK.release, 'true');
-      await cluster.kubectl('delete', kind, name, '--timeout=20s');
+      await cluster.kubectl('delete', kind, name, '--timeout=60s');
       expect((await eventsOf(cluster, name)).filter(({ reason }) => reason === 'Released')).toEqual([]);
     }
     await nothingIsLeft(cluster);

@@ -33,7 +33,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       'has it',
       ({ metadata }) => metadata.finalizers?.[0] === FINALIZER,
     );
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=60s');
     expect(made).toBeGreaterThan(0);
     expect(await cluster.liveNomad.policyNames()).toEqual([]);
   });
@@ -66,7 +66,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await careful.until('nomad_access_deletions_held', 6, 20_000);
     expect(careful.log()).toContain('--allow-mass-delete');
     // Whoever asks for a deletion properly still gets it.
-    await cluster.kubectl('delete', 'aclpolicy', 'kept', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'kept', '--timeout=60s');
     expect(await cluster.liveNomad.policyNames()).toEqual([...names].sort());
     // One that is declared again is not lost, though the others are still held back.
     await cluster.apply(policy('one'));
@@ -125,7 +125,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.apply(policyWith('readonly', ['suspend: true']));
     await cluster.operator();
     await cluster.untilReason('Suspended', 'aclpolicy', 'readonly');
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=60s');
     expect(await cluster.liveNomad.rulesOf('readonly')).toContain('write');
   });
 
@@ -168,13 +168,13 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       await cluster.apply(policyWith('second', ['name: shared'], rules === 'identical' ? 'read' : 'write'));
       await cluster.untilReason('Conflict', 'aclpolicy', 'second');
       const made = await createIndex(cluster, 'shared');
-      await cluster.kubectl('delete', 'aclpolicy', 'first', '--timeout=20s');
+      await cluster.kubectl('delete', 'aclpolicy', 'first', '--timeout=60s');
       await cluster.untilReason('InSync', 'aclpolicy', 'second');
       // Whatever is made anew has a new one.
       expect(await createIndex(cluster, 'shared')).toBe(made);
       expect(await cluster.liveNomad.rulesOf('shared')).toContain(rules === 'identical' ? 'read' : 'write');
       expect((await eventsOf(cluster, names[0] ?? '')).map(({ reason }) => reason)).not.toContain('Deleted');
-      await cluster.kubectl('delete', 'aclpolicy', 'second', '--timeout=20s');
+      await cluster.kubectl('delete', 'aclpolicy', 'second', '--timeout=60s');
       expect(await cluster.liveNomad.policyNames()).toEqual([]);
     },
   );
@@ -189,7 +189,7 @@ async function finalized(cluster: Cluster): Promise<true | undefined> {
 async function vanish(cluster: Cluster, names: readonly string[]): Promise<void> {
   for (const name of names) {
     await patch(cluster, 'aclpolicy', name, STRIPPED);
-    await cluster.kubectl('delete', 'aclpolicy', name, '--timeout=10s');
+    await cluster.kubectl('delete', 'aclpolicy', name, '--timeout=60s');
   }
 }
 

@@ -30,7 +30,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.untilReason('InSync', 'aclpolicy', 'readonly');
     expect(await cluster.liveNomad.rulesOf('readonly')).toContain('policy = "write"');
 
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=60s');
     expect(await cluster.liveNomad.policyNames()).toEqual([]);
     const reasons = await until('the deletion is told of', async () => {
       const text = await cluster.kubectl(
@@ -83,7 +83,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect((await cluster.liveNomad.marked()).map(({ Policies }) => Policies)).toEqual([['readonly', 'other']]);
     expect(await content()).toEqual(first);
 
-    await cluster.kubectl('delete', 'acltoken', 'dashboard', '--timeout=20s');
+    await cluster.kubectl('delete', 'acltoken', 'dashboard', '--timeout=60s');
     expect(await cluster.liveNomad.marked()).toEqual([]);
     expect(await cluster.liveNomad.accepts(first?.secret ?? '')).toBe(false);
     expect(await cluster.get('secret', 'dashboard')).toBeUndefined();
@@ -135,7 +135,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       const roles = await cluster.liveVault.list('auth/jwt-nomad/role');
       return roles.length > 0 ? roles : undefined;
     });
-    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=20s');
+    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=60s');
     expect(await cluster.liveVault.mounts()).toEqual(['token/']);
   });
 });

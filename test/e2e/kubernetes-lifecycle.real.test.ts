@@ -151,7 +151,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(conditionOf(shown)?.status).toBe('False');
     expect(conditionOf(shown)?.message).toContain('self');
     expect(conditionOf(shown, 'Stalled')?.status).toBe('True');
-    await cluster.kubectl('delete', 'aclpolicy', 'self', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'self', '--timeout=60s');
     expect(await cluster.liveNomad.policyNames()).toEqual(['right']);
   });
 
@@ -175,7 +175,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     }
     await cluster.connect();
     for (const [kind, name] of kinds)
-      await cluster.kubectl('wait', '--for=condition=Ready', `${kind}/${name}`, '--timeout=5s');
+      await cluster.kubectl('wait', '--for=condition=Ready', `${kind}/${name}`, '--timeout=60s');
   });
 
   it('goes on when its credential is rotated, though the old one is deleted at once', async () => {

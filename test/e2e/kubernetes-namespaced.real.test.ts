@@ -64,7 +64,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     );
     await cluster.kubectl('delete', 'secret', 'secret', '-n', 'apps');
     await until('the Secret is there again', () => cluster.get('secret', 'secret', 'apps'));
-    await cluster.kubectl('delete', 'acltoken', 'token', '-n', 'apps', '--timeout=30s');
+    await cluster.kubectl('delete', 'acltoken', 'token', '-n', 'apps', '--timeout=60s');
     expect(await cluster.liveNomad.marked()).toEqual([]);
     expect(await cluster.kubectl('get', 'events.events.k8s.io', '-n', 'apps', '-o', 'name')).not.toBe('');
     expect(operator.log()).not.toContain('forbidden');
@@ -95,7 +95,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.waitReady('aclpolicy', 'last', 'apps');
     const refused = await cluster.untilReason('Conflict', 'aclpolicy', 'rival', 'apps');
     expect(conditionOf(refused)?.message).toContain('AclPolicy more/more-1');
-    await cluster.kubectl('delete', 'aclpolicy/rival', 'aclpolicy/last', '-n', 'apps', '--timeout=30s');
+    await cluster.kubectl('delete', 'aclpolicy/rival', 'aclpolicy/last', '-n', 'apps', '--timeout=60s');
     await one.stop();
     expect(await cluster.liveNomad.everything()).toEqual(live);
     expect(await inventoryOf('default')).toEqual(inventory);
@@ -118,7 +118,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     // The name of what the first one has made.
     await cluster.apply(resource('AclPolicy', 'in-apps', 'rules: ""', 'other'));
     await cluster.untilReason('Conflict', 'aclpolicy', 'in-apps', 'other');
-    await cluster.kubectl('delete', 'aclpolicy/in-apps', 'acltoken/theirs', '-n', 'other', '--timeout=30s');
+    await cluster.kubectl('delete', 'aclpolicy/in-apps', 'acltoken/theirs', '-n', 'other', '--timeout=60s');
     expect(await cluster.liveNomad.rulesOf('in-apps')).toContain('policy = "read"');
     expect(await cluster.liveNomad.marked()).toHaveLength(1);
     await cluster.liveNomad.putPolicy('in-other', 'namespace "default" { policy = "write" }');

@@ -37,7 +37,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     const conflict = await cluster.untilReason('Conflict', 'aclpolicy', 'second');
     expect(conditionOf(conflict)).toMatchObject({ status: 'False' });
     expect(conditionOf(conflict)?.message).toContain('AclPolicy default/first');
-    await cluster.kubectl('delete', 'aclpolicy', 'second', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'second', '--timeout=60s');
     expect(await cluster.liveNomad.rulesOf('shared')).toContain('read');
     expect(conditionOf(await cluster.get('aclpolicy', 'first'))?.reason).toBe('InSync');
   });
@@ -51,12 +51,12 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     const before = await cluster.liveVault.everything();
     await cluster.apply(resource('VaultJwtIntegration', 'second', 'kvPath: other'));
     await cluster.untilReason('Conflict', 'vaultjwtintegration', 'second');
-    await cluster.kubectl('delete', 'vaultjwtintegration', 'second', '--timeout=20s');
+    await cluster.kubectl('delete', 'vaultjwtintegration', 'second', '--timeout=60s');
     expect(await cluster.liveVault.everything()).toEqual(before);
     // Deleting the one that has it, while the other one waits for it: the mount, and all who logged in by it, stay.
     await cluster.apply(resource('VaultJwtIntegration', 'second', '{}'));
     await cluster.untilReason('Conflict', 'vaultjwtintegration', 'second');
-    await cluster.kubectl('delete', 'vaultjwtintegration', 'first', '--timeout=20s');
+    await cluster.kubectl('delete', 'vaultjwtintegration', 'first', '--timeout=60s');
     await cluster.untilReason('InSync', 'vaultjwtintegration', 'second');
     expect(await cluster.liveVault.everything()).toEqual(before);
   });
@@ -95,8 +95,8 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.untilReason('Conflict', 'aclpolicy', 'readonly');
     const conflict = await cluster.untilReason('Conflict', 'vaultjwtintegration', 'workloads');
     expect(conditionOf(conflict, 'Stalled')?.status).toBe('True');
-    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=20s');
-    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=20s');
+    await cluster.kubectl('delete', 'aclpolicy', 'readonly', '--timeout=60s');
+    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=60s');
     expect(await cluster.liveNomad.everything()).toEqual(nomad);
     expect(await cluster.liveVault.everything()).toEqual(vault);
   });
@@ -149,10 +149,10 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.waitReady('aclpolicy', 'right');
     await patch(cluster, 'aclpolicy', 'right', { spec: { rules: 'namespace "default" { policy = "nonsense" }' } });
     await cluster.untilReason('Rejected', 'aclpolicy', 'right');
-    for (const name of ['wrong', 'right']) await cluster.kubectl('delete', 'aclpolicy', name, '--timeout=20s');
+    for (const name of ['wrong', 'right']) await cluster.kubectl('delete', 'aclpolicy', name, '--timeout=60s');
     expect(await cluster.liveNomad.policyNames()).toEqual([]);
     // The role can still not be touched: what was made of the rest goes all the same.
-    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=20s');
+    await cluster.kubectl('delete', 'vaultjwtintegration', 'workloads', '--timeout=60s');
     expect(await cluster.liveVault.mounts()).toEqual(['token/']);
     expect((await cluster.liveVault.list('sys/policies/acl')).sort()).toEqual(['default', 'nomad-access', 'root']);
   });

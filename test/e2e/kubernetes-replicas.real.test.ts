@@ -9,7 +9,7 @@ import type { RunningOperator } from './running.ts';
 /** The lease that is shipped, how often one who waits looks, and how often the holder renews; seconds. */
 const LEASE = { duration: 15, poll: 2, renewal: 3 };
 /** For requests and starts on a machine that does other things, too; seconds. */
-const SLACK = 3;
+const SLACK = 9;
 const LEADS = `leader_election_master_status{name="kubernetes:${HOME}/nomad-access-default-inventory"}`;
 const LEASE_PATH = `/apis/coordination.k8s.io/v1/namespaces/${HOME}/leases/nomad-access-default`;
 

@@ -182,7 +182,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await until('the drift is told of', async () => (await cluster.get('aclpolicy', 'whole'))?.status?.lastDrift);
     const successor = await cluster.operator();
     await operator.stop();
-    await cluster.kubectl('delete', 'acltoken/whole', 'aclpolicy/whole', '--timeout=30s');
+    await cluster.kubectl('delete', 'acltoken/whole', 'aclpolicy/whole', '--timeout=60s');
     for (const { log } of [operator, successor]) expect(log()).not.toContain('forbidden');
     operator = successor;
   });

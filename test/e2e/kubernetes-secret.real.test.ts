@@ -71,7 +71,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await usable(cluster, 'moved');
     await until('the former one is gone', async () => ((await cluster.get('secret', 'login')) ? undefined : true));
 
-    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=20s');
+    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=60s');
     expect(await cluster.get('secret', 'moved')).toBeUndefined();
     expect(await cluster.liveNomad.marked()).toEqual([]);
     const told = await cluster.kubectl('get', 'events.events.k8s.io,configmaps,acltokens', '-A', '-o', 'yaml');
@@ -88,7 +88,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.operator();
     const shown = await cluster.untilReason('Conflict', 'acltoken', 'ci');
     expect(JSON.stringify(shown.status)).toContain('name another Secret');
-    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=20s');
+    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=60s');
     expect(await cluster.get('secret', 'theirs')).toEqual(before);
     await cluster.kubectl('delete', 'secret', 'theirs');
   });
@@ -99,7 +99,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.apply(policy('readonly'), token({ name: 'stays' }, '\ndeletionPolicy: Orphan'));
     await cluster.operator();
     await cluster.waitReady('acltoken', 'ci');
-    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=20s');
+    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=60s');
     await usable(cluster, 'stays');
     const owners = await cluster.kubectl('get', 'secret', 'stays', '-o', 'jsonpath={.metadata.ownerReferences}');
     expect(owners).toBe('');

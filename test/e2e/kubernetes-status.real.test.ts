@@ -165,7 +165,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await cluster.untilReason('Rejected', 'aclpolicy', 'readonly');
     await cluster.waitReady('acltoken', 'ci');
     await remember();
-    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=20s');
+    await cluster.kubectl('delete', 'acltoken', 'ci', '--timeout=60s');
     const [metrics, all, events] = await Promise.all([
       operator.get('/metrics'),
       cluster.kubectl(

@@ -71,7 +71,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(await rig.it.outcome('Conflict', mine('AclPolicy', 'wanted', WRITE, FORCE))).toContain('team-b');
     expect(await rig.it.cluster.liveNomad.rulesOf('wanted')).toContain('deny');
     await rig.it.clearAttempts();
-    await rig.it.victim.kubectl('delete', 'aclpolicy', 'wanted', '--timeout=30s');
+    await rig.it.victim.kubectl('delete', 'aclpolicy', 'wanted', '--timeout=60s');
     expect(await rig.it.cluster.liveNomad.rulesOf('wanted'), 'it was nobody’s').toContain('deny');
     await rig.it.cluster.liveNomad.request('DELETE', '/v1/acl/policy/wanted');
   });
@@ -88,7 +88,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(await rig.it.outcome('Conflict', seized)).toContain('VaultJwtIntegration team-b/late');
     expect(await rig.it.everything()).toEqual(then);
     await rig.it.clearAttempts();
-    await rig.it.victim.kubectl('delete', 'vaultjwtintegration', 'late', '--timeout=30s');
+    await rig.it.victim.kubectl('delete', 'vaultjwtintegration', 'late', '--timeout=60s');
     expect(await rig.it.everything()).toEqual(rig.it.before);
   });
 

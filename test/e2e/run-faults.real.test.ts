@@ -211,7 +211,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('whatever goes wrong around t
     }, soon);
     // It hears again what happens.
     await liveNomad.putPolicy('n3', rules('deny'));
-    await vi.waitFor(() => isAsDeclared(5), { timeout: 2_000, interval: 20 });
+    await vi.waitFor(() => isAsDeclared(5), { timeout: 20_000, interval: 20 });
     expect(await operator.stop()).toBe(0);
   });
 
@@ -231,7 +231,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('whatever goes wrong around t
         async () => {
           expect(await liveVault.data(role)).toBeDefined();
         },
-        { timeout: 3_000, interval: 20 },
+        { timeout: 20_000, interval: 20 },
       );
     };
     await vault.seal();

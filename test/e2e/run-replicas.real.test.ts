@@ -11,7 +11,7 @@ import { manifest, Workspace } from './workspace.ts';
 
 const READ = `rules: 'namespace "default" { policy = "read" }'`;
 const FOREIGN = 'namespace "default" { policy = "write" }';
-const soon = { timeout: 10_000, interval: 20 };
+const soon = { timeout: 30_000, interval: 20 };
 /** Within which another one takes over from a leader that died. */
 const TAKEOVER_MS = 25_000;
 
@@ -129,7 +129,7 @@ describe.skipIf(!requireServers('nomad'))('several operators with one inventory'
       async () => {
         expect(await live.rulesOf('three')).toBeDefined();
       },
-      { timeout: 10_000, interval: 1 },
+      { timeout: 30_000, interval: 1 },
     );
     leader.operator.kill('SIGSTOP');
     // What it would put back, if it could.

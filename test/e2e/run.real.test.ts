@@ -13,7 +13,7 @@ const WRITE = `rules: 'namespace "default" { policy = "write" }'`;
 const token = (name: string, policies = 'one'): string =>
   manifest('AclToken', name, `policies: [${policies}]\nwriteSecretTo: { file: { path: secrets/${name} } }`);
 const policies = (...names: string[]): string[] => names.map((name) => manifest('AclPolicy', name, READ));
-const soon = { timeout: 5_000, interval: 20 };
+const soon = { timeout: 30_000, interval: 20 };
 
 describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of manifests', () => {
   const servers = useRealServers();
@@ -57,7 +57,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of 
     }, soon);
     // Long enough for an editor that removes a file and writes it again.
     expect(performance.now() - removed).toBeGreaterThan(2_000);
-    expect(performance.now() - removed).toBeLessThan(4_000);
+    expect(performance.now() - removed).toBeLessThan(15_000);
 
     expect(await operator.stop()).toBe(0);
     expect(existsSync(join(workspace.manifests, '.nomad-access.state.json.lock'))).toBe(false);
@@ -319,7 +319,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of 
     await vi.waitFor(async () => {
       expect(await liveNomad.rulesOf('one')).toContain('read');
     }, soon);
-    expect(performance.now() - freed).toBeLessThan(1_000);
+    expect(performance.now() - freed).toBeLessThan(10_000);
     await operator.until(readySeries('AclToken'), 1);
 
     await liveVault.request('DELETE', 'sys/policies/acl/nomad-workloads');

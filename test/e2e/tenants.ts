@@ -110,7 +110,7 @@ export class Tenancy {
   /** Deletes what the attacker has declared. */
   async clearAttempts(): Promise<void> {
     for (const kind of ['aclpolicies', 'acltokens', 'vaultjwtintegrations'])
-      await this.attacker.kubectl('delete', kind, '--all', '--timeout=30s');
+      await this.attacker.kubectl('delete', kind, '--all', '--timeout=60s');
   }
 }
 

@@ -308,7 +308,7 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
         reason: 'Denied',
       });
       await putSecret(approle.secretId);
-      await connected.until('usable', 3_000);
+      await connected.until('usable', 20_000);
       expect((await self()).path).toBe('auth/approle/login');
     });
 
@@ -318,11 +318,14 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
       const next = runOnVault(vault, 'vault write -force -field=secret_id auth/approle/role/nomad-access/secret-id');
       await putSecret(next);
       await live.request('POST', 'auth/approle/role/nomad-access/secret-id/destroy', { secret_id: approle.secretId });
-      await vi.waitFor(async () => {
-        await revoke((await self()).accessor);
-        await self();
-        expect(connected.only.refused).toBeUndefined();
-      });
+      await vi.waitFor(
+        async () => {
+          await revoke((await self()).accessor);
+          await self();
+          expect(connected.only.refused).toBeUndefined();
+        },
+        { timeout: 30_000, interval: 50 },
+      );
       approle = { ...approle, secretId: next };
     });
   });

@@ -65,13 +65,19 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('Secrets t
   const foreign = (name: string): Promise<Secret> =>
     client.create(SECRETS, { apiVersion: 'v1', kind: 'Secret', metadata: { name }, data: { a: base64('theirs') } });
   const isTold = (name: string): Promise<void> =>
-    vi.waitFor(() => {
-      expect(told).toContain(`default/${name}`);
-    });
+    vi.waitFor(
+      () => {
+        expect(told).toContain(`default/${name}`);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
   const isSeen = (name: string, before: StoredSecret): Promise<void> =>
-    vi.waitFor(async () => {
-      expect((await read(name))?.resourceVersion).not.toBe(before.resourceVersion);
-    });
+    vi.waitFor(
+      async () => {
+        expect((await read(name))?.resourceVersion).not.toBe(before.resourceVersion);
+      },
+      { timeout: 30_000, interval: 50 },
+    );
 
   describe('are made', () => {
     it('with what Kubernetes and people need to know whose they are', async () => {
