@@ -3,6 +3,7 @@ import { crdYaml } from '../schema/index.ts';
 import { kinds } from '../kinds/index.ts';
 import { agentConfig } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
+import { importLive, type ImportOptions } from './commands/import.ts';
 import { plan } from './commands/plan.ts';
 import { run as follow, type RunOptions } from './commands/run.ts';
 import { sandbox, type SandboxCommandOptions } from './commands/sandbox.ts';
@@ -69,6 +70,19 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .addOption(output('text', 'json'))
     .addHelpText('after', examples('status -f access', 'status --state access/.nomad-access.state.json -o json'))
     .action((options: ManifestOptions & { output: Output }) => run(status(options, terminal, stop)));
+
+  connections(root.command('import').description('write manifests of what is on the servers already, secrets excluded'))
+    .requiredOption('--out <folder>', 'folder that gets the manifests; must not exist, or be empty')
+    .addOption(output('text', 'json'))
+    .option('--kind <kind>', 'only this kind, such as AclPolicy; can be given again', collect)
+    .option(
+      '--name <pattern>',
+      'only what is called so on the server, * stands for any text; can be given again',
+      collect,
+    )
+    .option('--namespace <namespace>', 'metadata.namespace of the manifests', 'default')
+    .addHelpText('after', examples('import --out access', "import --out team --kind AclPolicy --name 'team-*'"))
+    .action((options: ImportOptions) => run(importLive(options, terminal, stop)));
 
   manifests(
     root.command('agent-config').description("print the vault blocks of Nomad's agents for an integration"),
@@ -149,25 +163,40 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
 }
 
 function manifests(command: Command, needsFiles: boolean): Command {
-  const file = new Option(
-    '-f, --file <path>',
+  const file = fileOption(
     'manifests: a file, a folder (with what is below it), or - for standard input; can be given again',
-  ).argParser(collect);
-  return command
-    .addOption(needsFiles ? file.makeOptionMandatory() : file)
+  );
+  return common(command.addOption(needsFiles ? file.makeOptionMandatory() : file))
     .option(
       '--state <path>',
       'inventory: a file (default: .nomad-access.state.json beside the manifests), or nomad:PATH for Nomad Variables',
     )
+    .option(
+      '--accept-address-change <connection>',
+      'connection whose new address leads to the same servers; can be given again',
+      collect,
+    );
+}
+
+/** For what only looks at servers. */
+function connections(command: Command): Command {
+  return common(
+    command.addOption(
+      fileOption('manifests that declare connections (default: those of the environment); can be given again'),
+    ),
+  );
+}
+
+function fileOption(description: string): Option {
+  return new Option('-f, --file <path>', description).argParser(collect);
+}
+
+function common(command: Command): Command {
+  return command
     .option('--owner <name>', 'name of this installation; separate ones on one Nomad take separate names', 'default')
     .option(
       '--allow-address <address>',
       'address of a declared connection that credentials may be sent to; can be given again',
-      collect,
-    )
-    .option(
-      '--accept-address-change <connection>',
-      'connection whose new address leads to the same servers; can be given again',
       collect,
     );
 }

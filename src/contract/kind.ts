@@ -2,6 +2,7 @@ import type { z } from 'zod';
 import type { FieldRule } from '../plan/diff.ts';
 import type { Desired, Live, ObjectKey, Owned, PlannedStep, Unreadable } from '../plan/step.ts';
 import type { Fields } from '../plan/value.ts';
+import type { Importer } from './import.ts';
 import type { Io } from './target.ts';
 import type { Resource } from './resource.ts';
 
@@ -159,6 +160,8 @@ export interface Kind<Spec = unknown> {
   objects(resource: Resource<Spec>, context: PlanContext): readonly Desired[];
   /** Objects that are only looked at, never managed (a JWKS, the names of roles). */
   observes?(resource: Resource<Spec>): readonly ObjectKey[];
+  /** How live objects become manifests (`import`). */
+  readonly importer?: Importer;
   /** What `status` shows under `live`, from the planned objects. */
   status?(
     resource: Resource<Spec>,

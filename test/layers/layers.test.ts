@@ -18,6 +18,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   state: ['contract', 'plan'],
   telemetry: ['contract', 'plan'],
   sandbox: [],
+  import: ['contract', 'plan'],
 };
 
 const SRC = resolve(import.meta.dirname, '../../src');

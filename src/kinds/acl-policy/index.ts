@@ -3,6 +3,7 @@ import { idOf, type Resource } from '../../contract/resource.ts';
 import type { Desired } from '../../plan/step.ts';
 import { renamed } from '../renamed.ts';
 import { NOMAD_NAME } from '../schema.ts';
+import { aclPolicyImporter } from './import.ts';
 import { aclPolicyObject, policyFieldRules } from './policy.ts';
 import { aclPolicyRules, aclPolicySpec, type AclPolicySpec } from './schema.ts';
 
@@ -41,6 +42,7 @@ spec:
           },
         ],
   objects: (resource, context) => [desiredPolicy(resource, context)],
+  importer: aclPolicyImporter,
   status: (resource) => ({ name: liveName(resource) }),
 };
 

@@ -1,6 +1,6 @@
 import { blake2b } from '@noble/hashes/blake2.js';
 import type { ObjectType, ReadRequest } from '../../contract/kind.ts';
-import type { Io, NomadApi } from '../../contract/target.ts';
+import type { Io, NomadApi, NomadList } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { settled, stringIn, type Fields } from '../../plan/value.ts';
@@ -49,10 +49,7 @@ export const aclPolicyObject: ObjectType = {
   /** One list, and one look at who we are; a policy's rules are fetched only where its hash is neither the declared one's nor the one read before. */
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
-    const [{ items, index }] = await Promise.all([
-      api.list<PolicyStub>(LIST, {}, signal),
-      requireManagement(api, signal),
-    ]);
+    const [{ items, index }] = await Promise.all([listPolicies(api, signal), requireManagement(api, signal)]);
     const wanted = wantedFields(request);
     const lives = items
       .filter((stub) => wanted.has(stub.Name))
@@ -83,6 +80,11 @@ export const aclPolicyObject: ObjectType = {
   },
 };
 
+/** Every policy that the asking token may see, without its rules. @throws TargetError */
+export function listPolicies(api: NomadApi, signal: AbortSignal): Promise<NomadList<PolicyStub>> {
+  return api.list<PolicyStub>(LIST, {}, signal);
+}
+
 function wantedFields(request: ReadRequest): Map<string, Fields | undefined> {
   const wanted = new Map<string, Fields | undefined>(request.owned.map((owned) => [owned.key.name, undefined]));
   for (const desired of request.desired) wanted.set(desired.key.name, settled(desired.fields));
@@ -102,7 +104,8 @@ function hashIn(name: string, { facts, fields }: Live): string {
   return stringIn(facts, 'hash') || policyHash(name, fields);
 }
 
-async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
+/** @returns undefined where there is none. @throws TargetError */
+export async function fetchPolicy(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
   const reply = await api.get<Policy>(path(name), {}, signal);
   return reply && livePolicy(reply.body);
 }

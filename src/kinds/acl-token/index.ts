@@ -6,6 +6,7 @@ import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markedName, markerOf, ownerId } from '../nomad-token/marker.ts';
 import { matchToken, type Match } from '../nomad-token/match.ts';
+import { aclTokenImporter } from './import.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
 import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
 import { secretFileObject } from './secret-file.ts';
@@ -60,6 +61,7 @@ spec:
     ...misplacedSink(resource),
   ],
   objects,
+  importer: aclTokenImporter,
   status: (resource, steps) => {
     const live = steps.findLast((s) => s.desired !== undefined && s.key.type === aclTokenObject.name)?.live;
     const expiresAt = live?.facts?.['expiresAt'];

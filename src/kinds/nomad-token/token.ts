@@ -23,7 +23,7 @@ interface RoleLink {
 }
 
 /** A token as Nomad lists it: no secret, no TTL, roles by ID only. */
-interface TokenStub {
+export interface TokenStub {
   readonly AccessorID: string;
   readonly Name: string;
   readonly Type: string;
@@ -51,20 +51,9 @@ export const aclTokenObject: ObjectType = {
 
   /** One list, and one look at who we are; a list of the roles only where a token of interest has some. */
   async read(io, request, signal) {
-    const api = io.nomad(request.connection);
-    const [{ items, index }, self] = await Promise.all([
-      api.list<TokenStub>(LIST, {}, signal),
-      operatorToken(api, signal),
-    ]);
     const named = new Set([...request.desired.map((d) => d.key.name), ...request.owned.map((o) => o.id)]);
-    const ours = items.filter((stub) => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined);
-    const roles = await roleNames(api, ours, signal);
-    const own = self?.AccessorID;
-    const lives = ours.map((stub): [string, Live] => [
-      stub.AccessorID,
-      { ...liveToken(stub, roles), ...protection(stub, own) },
-    ]);
-    return { objects: new Map(lives), index };
+    const isOurs = (stub: TokenStub): boolean => named.has(stub.AccessorID) || markerOf(stub.Name) !== undefined;
+    return readTokens(io.nomad(request.connection), isOurs, signal);
   },
 
   /** Events and lists name a token's roles by ID only. */
@@ -116,6 +105,26 @@ export const aclTokenObject: ObjectType = {
     expiresAt: live.facts?.['expiresAt'] ?? null,
   }),
 };
+
+/** Those of all tokens that are meant, by accessor ID. @throws TargetError */
+export async function readTokens(
+  api: NomadApi,
+  isMeant: (stub: TokenStub) => boolean,
+  signal: AbortSignal,
+): Promise<{ objects: ReadonlyMap<string, Live>; index: number }> {
+  const [{ items, index }, self] = await Promise.all([
+    api.list<TokenStub>(LIST, {}, signal),
+    operatorToken(api, signal),
+  ]);
+  const meant = items.filter(isMeant);
+  const roles = await roleNames(api, meant, signal);
+  const own = self?.AccessorID;
+  const lives = meant.map((stub): [string, Live] => [
+    stub.AccessorID,
+    { ...liveToken(stub, roles), ...protection(stub, own) },
+  ]);
+  return { objects: new Map(lives), index };
+}
 
 /** The SecretID of a token: from the create that made it, or read back. */
 export async function secretOf(api: NomadApi, accessorId: string, signal?: AbortSignal): Promise<string | undefined> {

@@ -19,6 +19,11 @@ interface Mount {
   readonly accessor: string;
 }
 
+/** Every auth mount, by its path with a slash at the end. @throws TargetError */
+export async function readAuthMounts(api: VaultApi, signal?: AbortSignal): Promise<Readonly<Record<string, Mount>>> {
+  return (await api.read<Record<string, Mount>>('sys/auth', signal)) ?? {};
+}
+
 /** A JWT auth mount; its key's name is the path. `id` is the accessor, which every mount gets anew. */
 export const authMountObject: ObjectType = {
   name: 'auth-mount',
@@ -28,7 +33,7 @@ export const authMountObject: ObjectType = {
 
   async read(io, request, signal) {
     const api = io.vault(request.connection);
-    const mounts = (await api.read<Record<string, Mount>>('sys/auth', signal)) ?? {};
+    const mounts = await readAuthMounts(api, signal);
     const declared = new Set(request.desired.map((d) => d.key.name));
     const names = new Set([...declared, ...request.owned.map((o) => o.key.name)]);
     const found = new Map<string, Live>();
@@ -43,7 +48,7 @@ export const authMountObject: ObjectType = {
     const api = io.vault(key.connection);
     // Without `options: null` Vault stores an empty map, and the mount differs from the one `nomad setup vault` makes.
     await api.write(`sys/auth/${key.name}`, { type: 'jwt', options: null }).catch(lookAgainWhereInUse);
-    const mount = (await api.read<Record<string, Mount>>('sys/auth'))?.[`${key.name}/`];
+    const mount = (await readAuthMounts(api))[`${key.name}/`];
     if (mount === undefined)
       throw new TargetError(`auth mount ${key.name} vanished after it was enabled`, { class: 'transient' });
     return liveMount(api, key.name, mount, false);

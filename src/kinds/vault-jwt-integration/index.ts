@@ -6,6 +6,7 @@ import { renamed } from '../renamed.ts';
 import { many, seconds } from '../schema.ts';
 import { agentConfig } from './agent-config.ts';
 import { authMountObject, authMountRules, mountOf, roleKey } from './auth-mount.ts';
+import { vaultJwtIntegrationImporter } from './import.ts';
 import { JWKS_PATH, jwksKey, jwksObject, keysToKeep, seenKeys, type SeenKey } from './jwks.ts';
 import { jwksPair } from './jwks-pair.ts';
 import { jwtConfigObject, jwtConfigRules, SYNCED_KEYS } from './jwt-config.ts';
@@ -53,6 +54,7 @@ spec: {}
   ],
   check: ({ spec }) => [...unknownDefaultRole(spec), ...changedByVault(spec)],
   objects,
+  importer: vaultJwtIntegrationImporter,
   observes: ({ spec }) => (spec.syncKeys === undefined ? [] : [jwksKey(spec.nomadRef)]),
   status: ({ spec }, steps, context) => {
     const vault = context.vaultServer(spec.vaultRef);

@@ -1,5 +1,5 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import type { Value } from '../../plan/value.ts';
 import { readEach } from './read-each.ts';
@@ -37,10 +37,7 @@ export const jwtConfigObject: ObjectType = {
 
   async read(io, request, signal) {
     const api = io.vault(request.connection);
-    return readEach(request, async (path): Promise<Live | undefined> => {
-      const data = await api.read<Record<string, Value>>(`auth/${path}/config`, signal);
-      return data && { fields: fromVault(configFields, data) };
-    });
+    return readEach(request, (path) => readConfig(api, path, signal));
   },
 
   create: write,
@@ -48,6 +45,12 @@ export const jwtConfigObject: ObjectType = {
 
   partOf: ({ connection, name }) => ({ connection, type: 'auth-mount', name }),
 };
+
+/** @returns undefined where the mount has none. @throws TargetError */
+export async function readConfig(api: VaultApi, path: string, signal: AbortSignal): Promise<Live | undefined> {
+  const data = await api.read<Record<string, Value>>(`auth/${path}/config`, signal);
+  return data && { fields: fromVault(configFields, data) };
+}
 
 function each(convert: (item: Value) => Value): (value: Value) => Value {
   return (value) => (Array.isArray(value) ? (value as readonly Value[]).map(convert) : []);

@@ -1,5 +1,5 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import { canonical, type Fields, type Value } from '../../plan/value.ts';
 import { many, seconds, type Duration } from '../schema.ts';
@@ -106,10 +106,7 @@ export const jwtRoleObject: ObjectType = {
 
   async read(io, request, signal) {
     const api = io.vault(request.connection);
-    return readEach(request, async (name): Promise<Live | undefined> => {
-      const data = await api.read<Record<string, Value>>(path(name), signal);
-      return data && { fields: fromVault(roleFields, data) };
-    });
+    return readEach(request, (name) => readRole(api, name, signal));
   },
 
   /** Empty fields are left out of a new role: sent, they would read back as [] where `nomad setup vault` leaves null. */
@@ -122,6 +119,12 @@ export const jwtRoleObject: ObjectType = {
     return undefined;
   },
 };
+
+/** @param name `mount/role` @returns undefined where there is none. @throws TargetError */
+export async function readRole(api: VaultApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
+  const data = await api.read<Record<string, Value>>(path(name), signal);
+  return data && { fields: fromVault(roleFields, data) };
+}
 
 async function write(io: Io, { key, fields }: SettledDesired, data: Readonly<Record<string, Value>>): Promise<Live> {
   await io.vault(key.connection).write(path(key.name), data);

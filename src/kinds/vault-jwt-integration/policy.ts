@@ -1,5 +1,5 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
@@ -16,10 +16,7 @@ export const vaultPolicyObject: ObjectType = {
 
   async read(io, request, signal) {
     const api = io.vault(request.connection);
-    return readEach(request, async (name): Promise<Live | undefined> => {
-      const data = await api.read<{ policy: string }>(path(name), signal);
-      return data && { fields: { rules: data.policy } };
-    });
+    return readEach(request, (name) => readPolicy(api, name, signal));
   },
 
   create: write,
@@ -30,6 +27,12 @@ export const vaultPolicyObject: ObjectType = {
     return undefined;
   },
 };
+
+/** @returns undefined where there is none. @throws TargetError */
+export async function readPolicy(api: VaultApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
+  const data = await api.read<{ policy: string }>(path(name), signal);
+  return data && { fields: { rules: data.policy } };
+}
 
 /** Always base64: Vault decodes whatever happens to be valid base64, so a plain text could be mistaken. */
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {

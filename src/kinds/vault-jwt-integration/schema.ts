@@ -22,7 +22,7 @@ const vaultName = z
     error: 'must be lower-case letters, digits, dots, dashes and underscores (Vault lower-cases names)',
   });
 
-const BUILT_IN_POLICIES = ['root', 'default', 'default-ceiling'];
+export const BUILT_IN_POLICIES: readonly string[] = ['root', 'default', 'default-ceiling'];
 const BUILT_IN = 'is one of Vault’s built-in policies, which are never changed';
 
 const policy = z.strictObject({

@@ -1,0 +1,129 @@
+import { resolve } from 'node:path';
+import { messageOf, TargetError, UsageError } from '../../contract/errors.ts';
+import type { ImportRequest, Skipped } from '../../contract/import.ts';
+import type { AnyKind } from '../../contract/kind.ts';
+import { requireEmpty, writeFiles } from '../../import/folder.ts';
+import { manifestsOf, type ImportedManifest } from '../../import/manifest.ts';
+import { kinds } from '../../kinds/index.ts';
+import { printable } from '../../plan/render.ts';
+import type { DeclaredConnection } from '../connections.ts';
+import { openToLook, type Looked } from '../looked-at.ts';
+import type { ManifestOptions } from '../options.ts';
+import type { Output } from '../report.ts';
+import type { Terminal } from '../terminal.ts';
+
+export interface ImportOptions extends Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'> {
+  readonly out: string;
+  readonly output: Output;
+  /** Namespace of the manifests. */
+  readonly namespace: string;
+  /** As given to --kind and --name; absent: all. */
+  readonly kind?: readonly string[] | undefined;
+  readonly name?: readonly string[] | undefined;
+}
+
+interface Found {
+  readonly manifests: readonly ImportedManifest[];
+  readonly skipped: readonly (Skipped & { readonly kind: string; readonly connection: string })[];
+}
+
+/** Live objects as manifests, in a new folder. Exit code 1 where a server could not be asked. */
+export async function importLive(options: ImportOptions, terminal: Terminal, signal: AbortSignal): Promise<number> {
+  const wanted = importable(options.kind ?? []);
+  const folder = resolve(process.cwd(), options.out);
+  await requireEmpty(folder, options.out);
+  const sources = new Set(wanted.map(({ importer }) => importer.from));
+  const looked = await openToLook(options, sources, signal);
+  try {
+    for (const note of looked.notes) terminal.err(note);
+    const found = await findAll(wanted, looked, options, signal);
+    await writeFiles(folder, found.manifests);
+    print(found, options, terminal);
+    return 0;
+  } finally {
+    await looked.close();
+  }
+}
+
+type Importing = AnyKind & Required<Pick<AnyKind, 'importer'>>;
+
+/** @throws UsageError for a kind that there is not, or that no live object can be of. */
+function importable(names: readonly string[]): Importing[] {
+  const able = kinds.filter((kind): kind is Importing => kind.importer !== undefined);
+  const unknown = names.find((name) => !able.some(({ kind }) => kind === name));
+  if (unknown !== undefined)
+    throw new UsageError(`--kind ${unknown}: give one of ${able.map(({ kind }) => kind).join(', ')}`);
+  return names.length === 0 ? able : able.filter(({ kind }) => names.includes(kind));
+}
+
+async function findAll(
+  wanted: readonly Importing[],
+  looked: Looked,
+  options: ImportOptions,
+  signal: AbortSignal,
+): Promise<Found> {
+  const all: Found[] = [];
+  for (const kind of wanted) {
+    for (const connection of looked.connections.filter((c) => c.kind === kind.importer.from))
+      all.push(await findOn(kind, connection, looked, options, signal));
+  }
+  return { manifests: all.flatMap((f) => f.manifests), skipped: all.flatMap((f) => f.skipped) };
+}
+
+async function findOn(
+  kind: Importing,
+  connection: DeclaredConnection,
+  { io, declared }: Looked,
+  { owner, namespace, name }: ImportOptions,
+  signal: AbortSignal,
+): Promise<Found> {
+  const request: ImportRequest = {
+    connection: connection.name,
+    owner,
+    namespace,
+    clusters: declared.filter((c) => c.kind === 'NomadCluster'),
+    isMeant: matcher(name),
+  };
+  const { found, skipped } = await kind.importer.find(io, request, signal).catch(explained(kind, connection));
+  const made = manifestsOf(kind, found, namespace);
+  return {
+    manifests: made.manifests,
+    skipped: [...skipped, ...made.skipped].map((s) => ({ ...s, kind: kind.kind, connection: connection.name })),
+  };
+}
+
+function explained(kind: AnyKind, { kind: connectionKind, name }: DeclaredConnection): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof TargetError)) throw error;
+    throw new UsageError(`${connectionKind} ${name}: cannot import ${kind.kind}: ${messageOf(error)}`);
+  };
+}
+
+/** `*` matches any text. */
+function matcher(patterns: readonly string[] = ['*']): (name: string) => boolean {
+  const expressions = patterns.map((pattern) => {
+    const parts = pattern.split('*').map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'));
+    return new RegExp(`^${parts.join('.*')}$`, 's');
+  });
+  return (name) => expressions.some((expression) => expression.test(name));
+}
+
+function print({ manifests, skipped }: Found, { output, out }: ImportOptions, terminal: Terminal): void {
+  if (output === 'json') {
+    const shown = manifests.map(({ text: _text, ...rest }) => rest);
+    terminal.out(JSON.stringify({ manifests: shown, skipped }, null, 2));
+    return;
+  }
+  for (const { kind, connection, liveName, why } of skipped)
+    terminal.err(terminal.paintErr('dim', printable(`left out: ${kind} ${liveName} on ${connection}: ${why}`)));
+  for (const { file, notes } of manifests)
+    for (const note of notes) terminal.err(printable(`look at ${out}/${file}: ${note}`));
+  for (const kind of new Set(manifests.map((m) => m.kind)))
+    terminal.out(`${kind}: ${String(manifests.filter((m) => m.kind === kind).length)}`);
+  const count = String(manifests.length);
+  terminal.out(
+    manifests.length === 0
+      ? `Nothing was found to import into ${out}.`
+      : `${count} manifests in ${out}. See that nothing would change (nomad-access plan -f ${out}), then take over what is there (nomad-access apply -f ${out}).`,
+  );
+}

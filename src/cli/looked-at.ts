@@ -1,0 +1,86 @@
+import { homedir } from 'node:os';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { UsageError } from '../contract/errors.ts';
+import type { Io } from '../contract/target.ts';
+import { kinds } from '../kinds/index.ts';
+import { loadDirectory } from '../sources/directory/index.ts';
+import type { NomadClient } from '../targets/nomad/client.ts';
+import type { VaultClient } from '../targets/vault/client.ts';
+import { declaredConnections, environmentConnections, isConnection, type DeclaredConnection } from './connections.ts';
+import { openNomad, openVault } from './opening.ts';
+import type { ManifestOptions } from './options.ts';
+import { InvalidManifests, loadManifests } from './session.ts';
+
+/** Connections that are only looked through: without an inventory, and whether or not a resource uses them. */
+export interface Looked {
+  readonly connections: readonly DeclaredConnection[];
+  /** Those, and all others that are declared. */
+  readonly declared: readonly DeclaredConnection[];
+  readonly io: Pick<Io, 'nomad' | 'vault'>;
+  /** What is not looked at, and why, a sentence each. */
+  readonly notes: readonly string[];
+  close(): Promise<void>;
+}
+
+/**
+ * The connections that manifests declare, or those of the environment.
+ * @param wanted the kinds of connections that are needed.
+ * @throws UsageError, InvalidManifests, TargetError
+ */
+export async function openToLook(
+  options: Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'>,
+  wanted: ReadonlySet<DeclaredConnection['kind']>,
+  signal: AbortSignal,
+): Promise<Looked> {
+  const { env } = process;
+  const isDeclared = options.file !== undefined && options.file.length > 0;
+  const { resources, errors } = isDeclared ? await loadManifests(options, signal) : await ofEnvironment(options.owner);
+  if (errors.length > 0) throw new InvalidManifests(errors);
+  const all = declaredConnections({
+    resources: resources.filter(isConnection),
+    recorded: [],
+    accepted: [],
+    base: process.cwd(),
+    env,
+    isKubernetes: false,
+  });
+  const meant = all.filter(({ kind }) => wanted.has(kind));
+  const connections = meant.filter((c) => !c.isFromEnvironment || hasCredential(c.kind));
+  const notes = meant
+    .filter((c) => !connections.includes(c))
+    .map(({ kind }) => `${kind} is left out: neither a manifest declares one, nor is ${TOKEN[kind]} set.`);
+  if (connections.length === 0) throw new UsageError(`nothing to look at: ${notes.join(' ')}`);
+  const clients = new Map<string, NomadClient | VaultClient>();
+  const close = async (): Promise<void> => {
+    await Promise.all([...clients.values()].map((client) => client.close()));
+  };
+  const access = { env, allowed: options.allowAddress ?? [], connections };
+  try {
+    for (const c of connections) {
+      const { client, credential } = await (c.kind === 'NomadCluster' ? openNomad(c, access) : openVault(c, access));
+      clients.set(`${c.kind}/${c.name}`, client);
+      if (credential.trouble !== undefined) throw new UsageError(`${c.kind} ${c.name}: ${credential.trouble.error}`);
+    }
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const io: Looked['io'] = {
+    nomad: (name) => clients.get(`NomadCluster/${name}`) as NomadClient,
+    vault: (name) => clients.get(`VaultServer/${name}`) as VaultClient,
+  };
+  return { connections, declared: all, io, notes, close };
+}
+
+function ofEnvironment(owner: string): ReturnType<typeof loadDirectory> {
+  const cwd = process.cwd();
+  return loadDirectory({ kinds, paths: [], base: cwd, cwd, owner, environment: environmentConnections(process.env) });
+}
+
+const TOKEN = { NomadCluster: 'NOMAD_TOKEN', VaultServer: 'VAULT_TOKEN' } as const;
+
+function hasCredential(kind: DeclaredConnection['kind']): boolean {
+  if ((process.env[TOKEN[kind]] ?? '') !== '') return true;
+  return kind === 'VaultServer' && existsSync(join(homedir(), '.vault-token'));
+}

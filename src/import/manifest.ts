@@ -1,0 +1,134 @@
+import { stringify } from 'yaml';
+import { manifestNameOf, type Importable, type Skipped } from '../contract/import.ts';
+import type { AnyKind } from '../contract/kind.ts';
+import { API_VERSION, type Resource } from '../contract/resource.ts';
+import { canonical, type Value } from '../plan/value.ts';
+
+/** A manifest that declares what is there already. */
+export interface ImportedManifest {
+  readonly kind: string;
+  readonly name: string;
+  readonly liveName: string;
+  /** Relative to the folder of the import: `acl-policies/readonly.yaml`. */
+  readonly file: string;
+  readonly text: string;
+  readonly notes: readonly string[];
+}
+
+type Spec = Readonly<Record<string, unknown>>;
+
+/** The manifests of one kind, each under a name of its own, and what could not be declared. */
+export function manifestsOf(
+  kind: AnyKind,
+  found: readonly Importable[],
+  namespace: string,
+): { readonly manifests: ImportedManifest[]; readonly skipped: Skipped[] } {
+  const names = namesOf(found);
+  const manifests: ImportedManifest[] = [];
+  const skipped: Skipped[] = [];
+  for (const importable of found) {
+    const name = names.get(importable) ?? '';
+    const spec = named(importable, name);
+    const wrong = problemOf(kind, name, namespace, spec);
+    if (wrong !== undefined) skipped.push({ liveName: importable.liveName, why: `no manifest can say it: ${wrong}` });
+    else manifests.push(manifest(kind, importable, name, namespace, shortened(kind, spec)));
+  }
+  return { manifests, skipped };
+}
+
+/** Names that must be so first; of others that are the same, all but the first are told apart. */
+function namesOf(found: readonly Importable[]): Map<Importable, string> {
+  const fixed = found.filter(({ metadataName }) => metadataName !== undefined);
+  const names = new Map(fixed.map((importable) => [importable, importable.metadataName ?? '']));
+  const taken = new Set(names.values());
+  for (const importable of found) {
+    if (names.has(importable)) continue;
+    const plain = manifestNameOf(importable.liveName);
+    const distinct = importable.distinction === undefined ? plain : `${plain}-${importable.distinction}`;
+    const name = !taken.has(plain) ? plain : !taken.has(distinct) ? distinct : numbered(distinct, taken);
+    names.set(importable, name);
+    taken.add(name);
+  }
+  return names;
+}
+
+function numbered(name: string, taken: ReadonlySet<string>): string {
+  let number = 2;
+  while (taken.has(`${name}-${String(number)}`)) number++;
+  return `${name}-${String(number)}`;
+}
+
+function named({ liveName, nameField, spec }: Importable, name: string): Spec {
+  return nameField === undefined || liveName === name ? spec : { [nameField]: liveName, ...spec };
+}
+
+function problemOf(kind: AnyKind, name: string, namespace: string, spec: Spec): string | undefined {
+  const parsed = kind.spec.safeParse(spec);
+  if (!parsed.success) {
+    const issue = parsed.error.issues[0];
+    return issue && `spec.${issue.path.join('.')} ${issue.message}`;
+  }
+  const broken = kind.rules.find((rule) => rule.holds !== undefined && !rule.holds(parsed.data as never));
+  if (broken !== undefined) return `spec.${broken.path}: ${broken.message}`;
+  const resource: Resource = {
+    kind: kind.kind,
+    metadata: { name, namespace, annotations: {} },
+    spec: parsed.data,
+    source: '',
+    folder: '',
+    locate: () => ({ file: '', line: 1, column: 1 }),
+  };
+  const issue = kind.check?.(resource)[0];
+  return issue && `${issue.path} ${issue.message}`;
+}
+
+/** Without all that goes without saying. */
+function shortened(kind: AnyKind, spec: Spec): Spec {
+  const meaning = (value: unknown): string | undefined => {
+    const parsed = kind.spec.safeParse(value);
+    return parsed.success ? canonical(parsed.data as Value) : undefined;
+  };
+  const whole = meaning(spec);
+  return pathsOf(spec).reduce<Spec>((kept, path) => {
+    const without = omit(kept, path) as Spec;
+    return meaning(without) === whole ? without : kept;
+  }, spec);
+}
+
+type Path = readonly (string | number)[];
+
+/** Every field, the outer ones before what is in them. */
+function pathsOf(value: unknown, at: Path = []): Path[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([key, inner]) => {
+    const path = [...at, Array.isArray(value) ? Number(key) : key];
+    return [...(Array.isArray(value) ? [] : [path]), ...pathsOf(inner, path)];
+  });
+}
+
+/** A copy without a field; what is not there can't be left out. */
+function omit(value: unknown, [key, ...rest]: Path): unknown {
+  if (typeof value !== 'object' || value === null || key === undefined || !(key in value)) return value;
+  if (Array.isArray(value)) return value.map((item: unknown, i) => (i === key ? omit(item, rest) : item));
+  const { [String(key)]: inner, ...others } = value as Record<string, unknown>;
+  return rest.length === 0 ? others : { ...value, [key]: omit(inner, rest) };
+}
+
+function manifest(
+  kind: AnyKind,
+  { liveName, notes }: Importable,
+  name: string,
+  namespace: string,
+  spec: Spec,
+): ImportedManifest {
+  const metadata = { name, ...(namespace !== 'default' && { namespace }) };
+  const document = { apiVersion: API_VERSION, kind: kind.kind, metadata, spec };
+  const head = notes.map((note) => `# ${note}\n`).join('');
+  const text = head + stringify(document, { lineWidth: 0, aliasDuplicateObjects: false });
+  return { kind: kind.kind, name, liveName, notes, text, file: `${folderOf(kind.kind)}/${name}.yaml` };
+}
+
+/** `AclPolicy` → `acl-policies` */
+function folderOf(kind: string): string {
+  return `${kind.replace(/(?<=[a-z])(?=[A-Z])/g, '-').toLowerCase()}s`.replace(/ys$/, 'ies');
+}

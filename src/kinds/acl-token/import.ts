@@ -1,0 +1,82 @@
+import {
+  manifestNameOf,
+  type Importable,
+  type Importer,
+  type ImportRequest,
+  type Skipped,
+} from '../../contract/import.ts';
+import type { Live } from '../../plan/step.ts';
+import { stringIn } from '../../plan/value.ts';
+import { byLiveName } from '../imported.ts';
+import { markerOf, ownerId, type Marker } from '../nomad-token/marker.ts';
+import { readTokens } from '../nomad-token/token.ts';
+
+/** A token of Vault's Nomad engine: `vault-<role>-<who asked>-<nanoseconds>`. */
+const LEASED = /^vault-.*-[0-9]{16,}$/;
+const NO_SINK = 'Where its secret is kept is not known: name the place in writeSecretTo.';
+
+/** Tokens that carry our marker become what made them, all others are named by their accessor IDs. */
+export const aclTokenImporter: Importer = {
+  from: 'NomadCluster',
+
+  async find(io, request, signal) {
+    const { objects } = await readTokens(io.nomad(request.connection), () => true, signal);
+    const found: Importable[] = [];
+    const skipped: Skipped[] = [];
+    for (const live of newestOfEach([...objects.values()])) {
+      const name = stringIn(live.fields, 'name');
+      const marker = markerOf(name);
+      const base = marker === undefined ? name : name.slice(0, name.lastIndexOf(' ['));
+      if (!request.isMeant(base)) continue;
+      const importable = marker === undefined ? namedToken(live, request) : ownToken(live, base, marker, request);
+      if (typeof importable === 'string') skipped.push({ liveName: `${name} (${live.id ?? ''})`, why: importable });
+      else found.push(importable);
+    }
+    return { found: byLiveName(found), skipped };
+  },
+};
+
+/** Of the tokens that one resource has made, the one that stands for it. */
+function newestOfEach(lives: readonly Live[]): Live[] {
+  const newest = new Map<string, { live: Live; sequence: number }>();
+  for (const live of lives) {
+    const { owner, sequence } = markerOf(stringIn(live.fields, 'name')) ?? { owner: live.id ?? '', sequence: 0 };
+    if ((newest.get(owner)?.sequence ?? -1) < sequence) newest.set(owner, { live, sequence });
+  }
+  return [...newest.values()].map(({ live }) => live);
+}
+
+/** @returns why there is no manifest for it, where there is none. */
+function namedToken(live: Live, { connection }: ImportRequest): Importable | string {
+  const name = stringIn(live.fields, 'name');
+  if (live.protected !== undefined) return live.protected;
+  if (LEASED.test(name)) return 'Vault’s Nomad secrets engine made it, and deletes it when its lease ends';
+  return {
+    liveName: name,
+    distinction: (live.id ?? '').slice(0, 8),
+    nameField: 'name',
+    spec: { accessorId: live.id, ...specOf(live, connection), writeSecretTo: { none: {} } },
+    notes: [],
+  };
+}
+
+/** The resource that made it can be told from its marker only by trying. */
+function ownToken(
+  live: Live,
+  base: string,
+  { owner }: Marker,
+  { connection, owner: installation, namespace }: ImportRequest,
+): Importable | string {
+  const name = [base, manifestNameOf(base)].find(
+    (candidate) => ownerId(installation, { kind: 'AclToken', namespace, name: candidate }) === owner,
+  );
+  if (name === undefined)
+    return 'it carries the marker of a resource of another name, namespace or installation, which has a manifest of its own';
+  const spec = { ...specOf(live, connection), writeSecretTo: { none: {} } };
+  return { liveName: base, metadataName: name, nameField: 'name', spec, notes: [NO_SINK] };
+}
+
+function specOf({ fields }: Live, nomadRef: string): Record<string, unknown> {
+  const { name: _name, expirationTtl, ...rest } = fields;
+  return { nomadRef, ...rest, ...(expirationTtl !== null && { expirationTtl }) };
+}

@@ -1,0 +1,177 @@
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it } from 'vitest';
+import { LiveNomad, LiveVault } from '../e2e/live.ts';
+import { useSandbox } from '../e2e/sandbox-workspace.ts';
+import { manifest, Workspace } from '../e2e/workspace.ts';
+
+const RULES = 'namespace "default" {\n  policy = "read"\n}\n';
+
+describe('import', () => {
+  const setting = useSandbox();
+  let nomad: LiveNomad;
+  let workspace: Workspace;
+
+  beforeEach(() => {
+    nomad = new LiveNomad(setting.sandbox.nomad);
+    workspace = setting.workspace;
+  });
+
+  const token = (body: object): Promise<unknown> =>
+    nomad.request('POST', '/v1/acl/token', { Type: 'client', Policies: ['one'], ...body });
+  const imported = (...args: string[]): ReturnType<Workspace['run']> =>
+    workspace.run('import', '--out', 'found', ...args);
+  const files = (): string[] =>
+    readdirSync(join(workspace.folder, 'found'), { recursive: true, encoding: 'utf8' })
+      .filter((file) => file.endsWith('.yaml'))
+      .sort();
+  const reasons = async (): Promise<string[]> => {
+    const { stdout } = await workspace.run('plan', '-f', 'found', '-o', 'json');
+    const { steps } = JSON.parse(stdout) as { steps: { action: string; reason: string }[] };
+    return [...new Set(steps.map(({ action, reason }) => `${action} ${reason}`))];
+  };
+
+  it('makes manifests of all that is there, of which a plan says nothing to do', async () => {
+    await nomad.putPolicy('one', RULES);
+    await nomad.request('PUT', '/v1/acl/policy/Two', {
+      Name: 'Two',
+      Description: 'for a job',
+      Rules: RULES,
+      JobACL: { Namespace: 'default', JobID: 'web', Group: 'api' },
+    });
+    await token({ Name: 'ci' });
+    await token({ Name: 'ci', Global: true, ExpirationTTL: '1h' });
+    await nomad.request('POST', '/v1/acl/token', { Name: 'admin', Type: 'management' });
+    const { code, stderr } = await imported();
+    expect([code, stderr]).toEqual([0, expect.stringContaining('left out: AclToken Bootstrap Token')]);
+    expect(files().map((file) => file.replace(/-[0-9a-f]{8}/, '-ID'))).toEqual([
+      'acl-policies/one.yaml',
+      'acl-policies/two.yaml',
+      'acl-tokens/admin.yaml',
+      'acl-tokens/ci-ID.yaml',
+      'acl-tokens/ci.yaml',
+    ]);
+    expect(await reasons()).toEqual(['noop Adopted']);
+  });
+
+  it('gives nothing away: no SecretID is in a manifest or in the output', async () => {
+    await nomad.putPolicy('one', RULES);
+    await token({ Name: 'ci' });
+    await imported();
+    const secrets = setting.sandbox.nomad.server.snapshot().tokens.map((t) => t.SecretID);
+    const texts = [...workspace.printed, ...files().map((file) => workspace.read(`../found/${file}`))];
+    for (const secret of secrets) expect(texts.filter((text) => text.includes(secret))).toEqual([]);
+  });
+
+  it('knows a token of ours by its marker, whose manifest was lost, and takes it over again', async () => {
+    workspace.write('p.yaml', manifest('AclPolicy', 'one', `rules: 'node { policy = "read" }'`));
+    workspace.write('t.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'));
+    expect((await workspace.apply()).code).toBe(0);
+    const { stderr } = await imported('--kind', 'AclToken');
+    expect(files()).toEqual(['acl-tokens/ci.yaml']);
+    expect(stderr).toContain('look at found/acl-tokens/ci.yaml: Where its secret is kept is not known');
+    expect(workspace.read('../found/acl-tokens/ci.yaml')).not.toContain('accessorId');
+    expect(await reasons()).toEqual(['noop Adopted']);
+  });
+
+  it('leaves a token alone that another installation or another resource made', async () => {
+    workspace.write('p.yaml', manifest('AclPolicy', 'one', `rules: 'node { policy = "read" }'`));
+    workspace.write('t.yaml', manifest('AclToken', 'ci', 'policies: [one]\nwriteSecretTo: { none: {} }'));
+    expect((await workspace.apply()).code).toBe(0);
+    const { stderr } = await imported('--kind', 'AclToken', '--owner', 'another');
+    expect(stderr).toMatch(
+      /left out: AclToken ci \[na:.*carries the marker of a resource of another name, namespace or/,
+    );
+  });
+
+  it('takes only the kinds and names that were asked for', async () => {
+    for (const name of ['team-a', 'team-b', 'other']) await nomad.putPolicy(name, RULES);
+    await token({ Name: 'team-a', Policies: ['team-a'] });
+    expect((await imported('--kind', 'AclPolicy', '--name', 'team-*')).code).toBe(0);
+    expect(files()).toEqual(['acl-policies/team-a.yaml', 'acl-policies/team-b.yaml']);
+  });
+
+  it('makes an integration of a JWT mount for workloads, and says why another one is none', async () => {
+    workspace.write('i.yaml', manifest('VaultJwtIntegration', 'workloads', 'path: jwt-team\nkvPath: kv'));
+    expect((await workspace.apply()).code).toBe(0);
+    const vault = new LiveVault(setting.sandbox.vault);
+    await vault.request('POST', 'sys/auth/jwt-github', { type: 'jwt' });
+    await vault.request('POST', 'auth/jwt-github/config', {
+      jwt_validation_pubkeys: [],
+      jwks_url: `${setting.sandbox.nomad.address}/.well-known/jwks.json`,
+    });
+    await vault.request('POST', 'auth/jwt-github/role/ci', {
+      role_type: 'jwt',
+      user_claim: 'repository',
+      bound_audiences: ['x'],
+    });
+    const { code, stderr } = await imported('--kind', 'VaultJwtIntegration');
+    expect(code).toBe(0);
+    expect(files()).toEqual(['vault-jwt-integrations/jwt-team.yaml']);
+    expect(stderr).toContain(
+      'left out: VaultJwtIntegration jwt-github on default: none of its roles looks for a claim',
+    );
+    expect(await reasons()).toEqual(['noop Adopted']);
+    expect(workspace.read('../found/vault-jwt-integrations/jwt-team.yaml')).toMatch(/spec:\n {2}path: jwt-team\n {2}kvPath: kv\n$/);
+  });
+
+  it('takes the connections that manifests declare, and refers to them', async () => {
+    await nomad.putPolicy('one', RULES);
+    const { address } = setting.sandbox.nomad;
+    workspace.write(
+      'nomad.yaml',
+      manifest('NomadCluster', 'prod', `address: ${address}\nauth: { tokenEnv: NOMAD_TOKEN }`),
+    );
+    expect((await imported('-f', 'manifests', '--kind', 'AclPolicy', '--name', 'one')).code).toBe(0);
+    expect(workspace.read('../found/acl-policies/one.yaml')).toContain('nomadRef: prod');
+    const plan = await workspace.run('plan', '-f', 'manifests', '-f', 'found', '--state', 'state.json', '-o', 'json');
+    expect((JSON.parse(plan.stdout) as { steps: { reason: string }[] }).steps.map((s) => s.reason)).toEqual([
+      'Adopted',
+    ]);
+  });
+
+  it('overwrites nothing', async () => {
+    await nomad.putPolicy('one', RULES);
+    workspace.write('mine.yaml', '# mine');
+    const { code, stderr } = await workspace.run('import', '--out', 'manifests');
+    expect([code, stderr.trim()]).toEqual([
+      1,
+      'Error: manifests is not empty: name a new folder, nothing is overwritten',
+    ]);
+    expect(workspace.read('mine.yaml')).toBe('# mine');
+  });
+
+  it.each([
+    [['--kind', 'AclPolice'], /--kind AclPolice: give one of AclPolicy, AclToken/],
+    [['-f', 'nowhere'], /nowhere:1:1: there is no such file or folder/],
+  ] as const)('%j is refused with what to do', async (args, text) => {
+    const { code, stderr } = await imported(...args);
+    expect([code, stderr]).toEqual([1, expect.stringMatching(text)]);
+  });
+
+  it('says so where a server is not asked, and fails where none is', async () => {
+    const { sandbox } = setting;
+    workspace.retarget({ nomad: sandbox.nomad });
+    await nomad.putPolicy('one', RULES);
+    const { code, stderr } = await imported();
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining('VaultServer is left out: neither a manifest declares'),
+    ]);
+    workspace.retarget({});
+    const none = await workspace.run('import', '--out', 'elsewhere');
+    expect([none.code, none.stderr]).toEqual([1, expect.stringContaining('nothing to look at')]);
+  });
+
+  it('is not content with a token that sees only part of what there is', async () => {
+    await nomad.putPolicy('one', RULES);
+    const client = await nomad.request<{ SecretID: string }>('POST', '/v1/acl/token', {
+      Name: 'weak',
+      Type: 'client',
+      Policies: ['one'],
+    });
+    workspace.retarget({ nomad: { address: setting.sandbox.nomad.address, token: client.body.SecretID } });
+    const { code, stderr } = await imported();
+    expect([code, stderr]).toEqual([1, expect.stringContaining('give a management token')]);
+  });
+});
