@@ -1,5 +1,5 @@
 // The ceiling: a bare keep-alive client that sends just the necessary requests, 64 at once. BENCH_COUNT policies and as many
-// tokens are created, updated or deleted, as the argument says. A token's update needs a read: Nomad clears what is omitted.
+// tokens are created, updated, read or deleted, as the argument says. A token's update needs a read: Nomad clears what is omitted.
 import { Pool } from 'undici';
 
 const [what = 'create'] = process.argv.slice(2);
@@ -34,6 +34,9 @@ const names = Array.from({ length: count }, (_, i) => `bench-${i}`);
 if (what === 'create') {
   await all(names, (name) => send('PUT', `/v1/acl/policy/${name}`, policy(name, 'read')));
   await all(names, (name) => send('POST', '/v1/acl/token', token(name)));
+} else if (what === 'read') {
+  const [policies] = await Promise.all([send('GET', '/v1/acl/policies'), send('GET', '/v1/acl/tokens')]);
+  await all(policies, ({ Name }) => send('GET', `/v1/acl/policy/${Name}`));
 } else {
   const tokens = (await send('GET', '/v1/acl/tokens')).filter((t) => t.Name.startsWith('bench-'));
   if (what === 'update') {

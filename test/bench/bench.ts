@@ -5,6 +5,7 @@ import { startNomad } from '../servers/nomad.ts';
 import { benchApply, benchRun, type Rates } from './convergence.ts';
 import { declare } from './declaring.ts';
 import { benchDrift, clear } from './drift.ts';
+import { benchImport } from './importing.ts';
 import { isApart, line, ratios, setApart, spread } from './figures.ts';
 
 /**
@@ -32,6 +33,7 @@ try {
   const cores = isApart ? 'server and client on a core each' : 'server and client share the cores';
   console.log(`${both} on a real Nomad, ${cores}; median (min to max) of ${String(rounds)} rounds`);
   printApply();
+  printImport();
   await printRun();
   await printDrift();
 } finally {
@@ -48,6 +50,13 @@ function printApply(): void {
   line('plan without a change, ms', spread(plans.map((p) => p.total)));
   const reads = Object.entries(plans[0]?.reads ?? {}).map(([path, n]) => `${String(n)} × ${path}`);
   line('requests of such a plan', `${spread(plans.map((p) => p.requests))}: ${reads.join(', ')}`);
+}
+
+function printImport(): void {
+  const { bare, ours, requests } = benchImport(folder, env, rounds);
+  line('nomad-access import, ms', spread(ours));
+  line('  bare client that reads it, ms', spread(bare));
+  line('  requests', spread(requests));
 }
 
 async function printRun(): Promise<void> {

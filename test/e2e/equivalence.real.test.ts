@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { cleanEnvironment, runCommand } from '../servers/command.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
 import { LiveVault } from './live.ts';
+import { nomadSetupVault } from './nomad-setup-vault.ts';
 import { manifest, Workspace } from './workspace.ts';
 
 describe.skipIf(!requireServers('nomad', 'vault'))('an empty VaultJwtIntegration and `nomad setup vault -y`', () => {
@@ -67,16 +67,3 @@ describe.skipIf(!requireServers('nomad', 'vault'))('an empty VaultJwtIntegration
 });
 
 /** The real command, with the Vault of its environment. */
-function nomadSetupVault(
-  nomad: NomadServer,
-  vault: VaultServer,
-  jwksUrl: string,
-): Promise<{ code: number; stderr: string }> {
-  const env = cleanEnvironment({
-    NOMAD_ADDR: nomad.address,
-    NOMAD_TOKEN: nomad.token,
-    VAULT_ADDR: vault.address,
-    VAULT_TOKEN: vault.token,
-  });
-  return runCommand(nomad.bin, ['setup', 'vault', '-y', '-jwks-url', jwksUrl], { env });
-}

@@ -1,0 +1,75 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { requireServers } from '../servers/binaries.ts';
+import { startNomad, type NomadServer } from '../servers/nomad.ts';
+import { startVault, type VaultServer } from '../servers/vault.ts';
+import { LiveNomad } from './live.ts';
+import { nomadSetupVault } from './nomad-setup-vault.ts';
+import { Workspace, type PlanOutput } from './workspace.ts';
+
+const COUNT = 1000;
+const BARE = join(import.meta.dirname, '../bench/bare.mjs');
+
+describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that others have filled', () => {
+  let nomad: NomadServer;
+  let vault: VaultServer;
+  let live: LiveNomad;
+  let workspace: Workspace;
+
+  beforeAll(async () => {
+    [nomad, vault] = await Promise.all([startNomad({ client: false }), startVault()]);
+    live = new LiveNomad(nomad);
+    workspace = new Workspace({ nomad, vault });
+    const env = { ...process.env, NOMAD_ADDR: nomad.address, NOMAD_TOKEN: nomad.token, BENCH_COUNT: String(COUNT) };
+    const filled = spawnSync(process.execPath, [BARE, 'create'], { env, encoding: 'utf8' });
+    expect([filled.status, filled.stderr]).toEqual([0, '']);
+    const setup = await nomadSetupVault(nomad, vault, `${nomad.address}/.well-known/jwks.json`);
+    expect(setup.code, setup.stderr).toBe(0);
+    await live.request('PUT', '/v1/acl/policy/Job-Policy', {
+      Name: 'Job-Policy',
+      Rules: '# tabs\tand\r\nlines\nnamespace "a" {\n\tpolicy = "read"\n}'.replace('lines\n', ''),
+      JobACL: { Namespace: 'default', JobID: 'web', Group: 'api', Task: 'main' },
+    });
+    for (const body of [
+      { Name: 'admin', Type: 'management', Global: true },
+      { Name: 'same name', Type: 'client', Policies: ['bench-0', 'gone', 'gone'] },
+      { Name: 'same name', Type: 'client', Policies: ['bench-1'], ExpirationTTL: '3h' },
+    ])
+      expect((await live.request('POST', '/v1/acl/token', body)).status).toBe(200);
+  });
+  afterAll(async () => {
+    workspace.dispose();
+    await Promise.all([nomad.stop(), vault.stop()]);
+  });
+
+  /** With the indexes that any write moves. */
+  const lists = async (): Promise<unknown[]> =>
+    Promise.all(['policies', 'tokens'].map(async (list) => (await live.request('GET', `/v1/acl/${list}`)).body));
+
+  it('gives manifests of which a plan over the same servers says nothing to do, and which apply takes over', async () => {
+    const before = await lists();
+    const { code, stdout, stderr } = await workspace.run('import', '--out', 'found');
+    expect([code, stdout]).toEqual([
+      0,
+      expect.stringMatching(/AclPolicy: 1001\nAclToken: 1003\nVaultJwtIntegration: 1\n/),
+    ]);
+    expect(stderr).toMatch(/^left out: AclToken Bootstrap Token \([^)]*\) on default: .*\n$/);
+    const plan = await workspace.run('plan', '-f', 'found', '--detailed-exitcode', '-o', 'json');
+    const { steps, summary } = JSON.parse(plan.stdout) as PlanOutput;
+    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1003 + 4 }]);
+    expect([...new Set(steps.map((s) => `${s.action} ${s.reason}`))]).toEqual(['noop Adopted']);
+    expect((await workspace.run('apply', '-f', 'found', '-y')).code).toBe(0);
+    expect(await lists(), 'taking over writes nothing').toEqual(before);
+    expect(existsSync(join(workspace.folder, 'found/vault-jwt-integrations/jwt-nomad.yaml'))).toBe(true);
+  });
+
+  it('writes no secret', async () => {
+    const tokens = await Promise.all((await live.tokens()).slice(0, 50).map((t) => live.token(t.AccessorID)));
+    const all = spawnSync('grep', ['-rhoE', '[0-9a-f-]{36}', join(workspace.folder, 'found')], { encoding: 'utf8' });
+    const found = new Set(all.stdout.split('\n'));
+    expect(found.size).toBeGreaterThan(1000);
+    for (const { SecretID } of tokens) expect(found.has(String(SecretID))).toBe(false);
+  });
+});
