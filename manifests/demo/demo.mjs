@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 const root = resolve(import.meta.dirname, '../..');
 const executable = join(root, 'dist/nomad-access.js');
 const folder = mkdtempSync(join(tmpdir(), 'nomad-access-demo-'));
-cpSync(join(root, 'manifests/examples'), join(folder, 'manifests'), { recursive: true });
+cpSync(join(root, 'manifests/examples/first-steps'), join(folder, 'manifests'), { recursive: true });
 
 const sandbox = spawn(process.execPath, [executable, 'sandbox', '-o', 'json'], { stdio: ['ignore', 'pipe', 'ignore'] });
 let failed = false;

@@ -1,31 +1,13 @@
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose';
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
+import { runBatch } from './jobs.ts';
 import { LiveNomad, LiveVault } from './live.ts';
 import { manifest, Workspace } from './workspace.ts';
-
-/** A batch job of one task. `vault` and `identity` are HCL of the task. */
-function job(id: string, script: string, task: string): string {
-  return `job "${id}" {
-  type = "batch"
-  group "main" {
-    reschedule { attempts = 0 }
-    restart { attempts = 0 }
-    task "main" {
-      driver = "raw_exec"
-      config {
-        command = "/bin/sh"
-        args    = ["-c", ${JSON.stringify(script)}]
-      }
-      ${task}
-    }
-  }
-}`;
-}
 
 describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
   let nomad: NomadServer;
@@ -46,35 +28,6 @@ describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
     await Promise.all([nomad.stop(), vault.stop()]);
   });
 
-  /** Runs a job to its end. @returns what its task printed. */
-  async function run(id: string, hcl: string): Promise<string> {
-    const parsed = await liveNomad.request<unknown>('POST', '/v1/jobs/parse', { JobHCL: hcl, Canonicalize: true });
-    expect(parsed.status, JSON.stringify(parsed.body)).toBe(200);
-    await liveNomad.request('PUT', '/v1/jobs', { Job: parsed.body });
-    const allocation = await vi.waitFor(
-      async () => {
-        const { body } = await liveNomad.request<{ ID: string; ClientStatus: string; TaskStates: unknown }[]>(
-          'GET',
-          `/v1/job/${id}/allocations`,
-        );
-        expect(body[0]?.ClientStatus, JSON.stringify(body[0]?.TaskStates)).toBe('complete');
-        return body[0]?.ID ?? '';
-      },
-      { timeout: 60_000, interval: 200 },
-    );
-    return vi.waitFor(
-      async () => {
-        const { body } = await liveNomad.request<string | number>(
-          'GET',
-          `/v1/client/fs/logs/${allocation}?task=main&type=stdout&plain=true`,
-        );
-        expect(String(body)).not.toBe('');
-        return String(body).trim();
-      },
-      { timeout: 20_000, interval: 200 },
-    );
-  }
-
   it('a real batch job with `vault {}` reads its own secret after an apply', async () => {
     workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads'));
     expect((await workspace.apply()).code).toBe(0);
@@ -84,7 +37,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
         data        = "{{ with secret \\"secret/data/default/mongo/config\\" }}{{ .Data.data.password }}{{ end }}"
         destination = "local/password"
       }`;
-    expect(await run('mongo', job('mongo', 'cat local/password', template))).toBe('from-vault');
+    expect(await runBatch(liveNomad, 'mongo', 'cat local/password', template)).toBe('from-vault');
   });
 
   describe('a JWT that is minted by somebody', () => {
@@ -152,12 +105,12 @@ describe.skipIf(!requireServers('nomad', 'vault'))('workload identity', () => {
     expect((await workspace.apply()).code).toBe(0);
     const identity = 'identity {\n name = "check"\n aud = ["vault.io"]\n file = true\n ttl = "1h"\n }';
     const print = 'cat "$NOMAD_SECRETS_DIR/nomad_check.jwt"';
-    const old = await run('before-rotation', job('before-rotation', print, identity));
+    const old = await runBatch(liveNomad, 'before-rotation', print, identity);
     expect((await liveVault.login('synced', 'synced', old)).status).toBe(200);
 
     const rotation = await nomad.run('operator', 'root', 'keyring', 'rotate', '-now');
     expect(rotation.code, rotation.stderr).toBe(0);
-    const fresh = await run('after-rotation', job('after-rotation', print, identity));
+    const fresh = await runBatch(liveNomad, 'after-rotation', print, identity);
     expect(kidOf(fresh)).not.toBe(kidOf(old));
     expect((await liveVault.login('synced', 'synced', fresh)).status).toBe(400);
 
