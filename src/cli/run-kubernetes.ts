@@ -4,9 +4,11 @@ import { systemClock } from '../contract/clock.ts';
 import { messageOf } from '../contract/errors.ts';
 import type { Observer } from '../contract/observer.ts';
 import type { StateBackend, StateLock } from '../contract/state.ts';
+import { FollowedSecrets } from '../credentials/followed-secrets.ts';
 import { Operator } from '../engine/operator.ts';
 import { objectLookup } from '../engine/tracker.ts';
 import { kinds } from '../kinds/index.ts';
+import { keyOf } from '../kinds/secret-source.ts';
 import { openKubernetes, type KubernetesClient } from '../kubernetes/client.ts';
 import { KubernetesSecrets } from '../sinks/kubernetes-secrets.ts';
 import { KubernetesSource } from '../sources/kubernetes/index.ts';
@@ -135,7 +137,15 @@ async function act(
       observer.synced({ kind: 'Kubernetes', name: path }, why === undefined, why);
     },
   });
-  const io = { ...opened.io, kubernetesSecrets: secrets };
+  const secretSources = new FollowedSecrets({
+    api,
+    clock: systemClock,
+    onChange: (place) => {
+      const { connection, type, name } = keyOf(place);
+      operator.reconcile(world.tracker.readersOf(objectLookup(connection, type, name)));
+    },
+  });
+  const io = { ...opened.io, kubernetesSecrets: secrets, secretSources };
   const world = worldOf({ owner: options.owner, base: BASE, ledger, io });
   const operator: Operator = new Operator({
     world,
@@ -159,6 +169,7 @@ async function act(
   } finally {
     ended.abort();
     await following;
+    secretSources.close();
     await ledger.close();
     await opened.close();
   }

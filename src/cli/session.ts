@@ -4,6 +4,7 @@ import { UsageError } from '../contract/errors.ts';
 import type { ManifestError } from '../contract/resource.ts';
 import type { Desire } from '../contract/source.ts';
 import type { Io, SecretHandover } from '../contract/target.ts';
+import { localSecrets } from '../credentials/local-secrets.ts';
 import type { Ledger } from '../engine/ledger.ts';
 import { Tracker } from '../engine/tracker.ts';
 import { LiveView } from '../engine/view.ts';
@@ -134,7 +135,7 @@ export function worldOf(options: {
   readonly owner: string;
   readonly base: string;
   readonly ledger: Ledger;
-  readonly io: Pick<Io, 'nomad' | 'vault'> & Partial<Pick<Io, 'kubernetesSecrets'>>;
+  readonly io: Pick<Io, 'nomad' | 'vault'> & Partial<Pick<Io, 'kubernetesSecrets' | 'secretSources'>>;
 }): World {
   const { owner, base, ledger, io } = options;
   return {
@@ -145,7 +146,13 @@ export function worldOf(options: {
     view: new LiveView(),
     tracker: new Tracker(),
     ledger,
-    io: { kubernetesSecrets: NO_KUBERNETES, ...io, files: fileSink(base), secrets: secretHandover() },
+    io: {
+      kubernetesSecrets: NO_KUBERNETES,
+      secretSources: localSecrets(process.env),
+      ...io,
+      files: fileSink(base),
+      secrets: secretHandover(),
+    },
     owner,
     now: Date.now,
     pathName: pathNameIn(base),

@@ -52,6 +52,8 @@ export interface ReadRequest {
   readonly desired: readonly Desired[];
   /** Objects that the inventory holds, declared or not. */
   readonly owned: readonly Owned[];
+  /** What is only looked at. */
+  readonly observed?: readonly ObjectKey[];
   /** What was read before of that name: an object whose index and hash did not change need not be read again. */
   readonly cached: (name: string) => Live | undefined;
 }

@@ -119,6 +119,25 @@ export interface KubernetesSecretApi {
   remove(namespace: string, name: string, uid: string): Promise<void>;
 }
 
+/** Where a secret stands that somebody else made, and that a kind sends to a server. */
+export type SecretPlace =
+  | { readonly from: 'kubernetes'; readonly namespace: string; readonly name: string; readonly key: string }
+  /** Both of the manifest that names it. @param folder absolute. @param path relative to it. */
+  | { readonly from: 'file'; readonly folder: string; readonly path: string }
+  | { readonly from: 'variable'; readonly name: string };
+
+/** What a variable must be called by whose secret manifests may have us send: they must not get at any other one. */
+export const SECRET_VARIABLE_PREFIX = 'NOMAD_ACCESS_SECRET_';
+
+/** Secrets that kinds send to servers. */
+export interface SecretSourceApi {
+  /**
+   * As it stands now, without outer white space; never empty.
+   * @throws TargetError `dependency` where there is none, or it is none that may be sent; `transient` where that is not known.
+   */
+  read(place: SecretPlace, signal?: AbortSignal): Promise<string>;
+}
+
 /** Tells one random secret from another, and does not tell what it is. */
 export function digestOf(secret: string): string {
   return createHash('sha256').update(secret).digest('base64url');
@@ -137,5 +156,6 @@ export interface Io {
   vault(connection: string): VaultApi;
   readonly files: FileApi;
   readonly kubernetesSecrets: KubernetesSecretApi;
+  readonly secretSources: SecretSourceApi;
   readonly secrets: SecretHandover;
 }

@@ -1,7 +1,8 @@
 import type { Clock } from '../contract/clock.ts';
 import type { Credential } from '../contract/credential.ts';
-import type { KubernetesApi, KubernetesObject } from '../contract/kubernetes.ts';
+import type { KubernetesApi } from '../contract/kubernetes.ts';
 import { denied, textIn, withoutCredential, type CredentialName, type Found } from './credential-text.ts';
+import { followSecret, type Secret } from './follow-secret.ts';
 import { SharedLook } from './shared-look.ts';
 
 export interface SecretCredentialOptions {
@@ -11,11 +12,6 @@ export interface SecretCredentialOptions {
   readonly clock: Clock;
   /** Told when there is another text, or other trouble. */
   readonly onChange: () => void;
-}
-
-interface Secret extends KubernetesObject {
-  /** In base64. */
-  readonly data?: Readonly<Record<string, string>>;
 }
 
 /** Before a refused credential is looked for again; milliseconds. */
@@ -80,33 +76,17 @@ export class SecretCredential implements Credential {
   /** @param first called when something is known, be it trouble. */
   async #follow(first: () => void): Promise<void> {
     const { api, ref } = this.#options;
-    const collection = {
-      path: `/api/v1/namespaces/${ref.namespace}/secrets`,
-      fieldSelector: `metadata.name=${ref.name}`,
-    };
     const take = (secret: Secret | undefined): void => {
       this.#take(secret);
       first();
     };
-    await api.follow<Secret>(
-      collection,
-      {
-        replaced: (secrets) => {
-          take(secrets.find((s) => s.metadata.name === ref.name));
-        },
-        changed: take,
-        removed: () => {
-          take(undefined);
-        },
-        trouble: (why) => {
-          if (why === undefined || this.#news > 0) return;
-          // What was read before still counts; here nothing was.
-          this.#set({ trouble: { error: `${this.#secret} can't be read: ${why}`, reason: 'Unavailable' } });
-          first();
-        },
-      },
-      this.#ended.signal,
-    );
+    const trouble = (why: string | undefined): void => {
+      if (why === undefined || this.#news > 0) return;
+      // What was read before still counts; here nothing was.
+      this.#set({ trouble: { error: `${this.#secret} can't be read: ${why}`, reason: 'Unavailable' } });
+      first();
+    };
+    await followSecret(api, ref, { told: take, trouble }, this.#ended.signal);
   }
 
   /** Beside what is followed, which may come later. What comes meanwhile is newer than the answer may be. */

@@ -145,7 +145,7 @@ export class NomadFeed {
     const { world, connection } = this.#options;
     const wanted = wantedOf(world, (c, type) => c === connection && type.watch !== undefined);
     for (const type of this.#types.values())
-      if (!wanted.some((w) => w.type === type)) wanted.push({ connection, type, desired: [], owned: [] });
+      if (!wanted.some((w) => w.type === type)) wanted.push({ connection, type, desired: [], owned: [], observed: [] });
     const indexes = await Promise.all(wanted.map((w) => readWhole(world, w, this.#signal)));
     if (this.#signal.aborted) return;
     let failure: string | undefined;

@@ -20,6 +20,8 @@ export interface Wanted {
   readonly type: ObjectType;
   readonly desired: Desired[];
   readonly owned: Owned[];
+  /** What is only looked at. */
+  readonly observed: ObjectKey[];
 }
 
 /** Reads what the declared and the owned objects are now, each type on each connection by one request where lists allow. */
@@ -35,7 +37,12 @@ export async function observe(world: World, signal: AbortSignal): Promise<void> 
 export async function observeOne(world: World, desired: Desired, signal: AbortSignal): Promise<void> {
   const type = typeOf(world, desired.key.type);
   const owned = world.ledger.ownedBy(resourceText(desired.resource)).filter((o) => o.key.type === type.name);
-  await readPart(world, world.io, { connection: desired.key.connection, type, desired: [desired], owned }, signal);
+  await readPart(
+    world,
+    world.io,
+    { connection: desired.key.connection, type, desired: [desired], owned, observed: [] },
+    signal,
+  );
 }
 
 /** Everything declared and everything owned in scope, by type and connection. @param isMeant which of them. */
@@ -46,7 +53,7 @@ export function wantedOf(
   const collected = new Collected(world);
   for (const desired of derive(world)) collected.of(desired.key).desired.push(desired);
   for (const resource of world.resources.values()) {
-    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key);
+    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key).observed.push(key);
   }
   for (const owned of world.ledger.all()) {
     if (isPlanned(world, owned)) collected.of(owned.key).owned.push(owned);
@@ -60,7 +67,7 @@ export function wantedBy(world: World, id: string): Wanted[] {
   const resource = world.resources.get(id);
   if (resource !== undefined) {
     for (const desired of objectsOf(world, resource)) collected.of(desired.key).desired.push(desired);
-    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key);
+    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key).observed.push(key);
   }
   for (const owned of world.ledger.ownedBy(id)) collected.of(owned.key).owned.push(owned);
   return collected.all();
@@ -78,7 +85,8 @@ class Collected {
     const id = `${key.connection}/${key.type}`;
     const known = this.#wanted.get(id);
     if (known !== undefined) return known;
-    const wanted = { connection: key.connection, type: typeOf(this.#world, key.type), desired: [], owned: [] };
+    const type = typeOf(this.#world, key.type);
+    const wanted = { connection: key.connection, type, desired: [], owned: [], observed: [] };
     this.#wanted.set(id, wanted);
     return wanted;
   }
@@ -141,17 +149,21 @@ function unreadable({ message, class: errorClass }: TargetError): Unreadable {
   return { error: message, reason: errorClass === 'denied' ? 'Denied' : 'Unavailable' };
 }
 
-function requestFor(world: World, { connection, type, desired, owned }: Wanted): ReadRequest {
+function requestFor(world: World, { connection, type, desired, owned, observed }: Wanted): ReadRequest {
   const cached = (name: string): Live | undefined => readable(world.view.get(connection, type.name, name));
-  return { connection, desired, owned, cached };
+  return { connection, desired, owned, observed, cached };
 }
 
 /**
  * The names of which a reading tells that they are gone where it does not have them. A type with a second way to find its
  * objects always reads all that can be found by it.
  */
-function askedFor(world: World, { connection, type, desired, owned }: Wanted): string[] {
-  const names = [...desired.map((d) => d.key.name), ...owned.map((o) => (type.identify && o.id) ?? o.key.name)];
+function askedFor(world: World, { connection, type, desired, owned, observed }: Wanted): string[] {
+  const names = [
+    ...desired.map((d) => d.key.name),
+    ...owned.map((o) => (type.identify && o.id) ?? o.key.name),
+    ...observed.map((key) => key.name),
+  ];
   if (!type.index) return names;
   for (const [name, entry] of world.view.all(connection, type.name)) {
     if (filedUnder(type, entry) !== undefined) names.push(name);

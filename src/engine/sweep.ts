@@ -181,6 +181,7 @@ function counted(io: Io, counter: Counter): Io {
     files: counting(io.files),
     // Followed, and read from memory.
     kubernetesSecrets: io.kubernetesSecrets,
+    secretSources: io.secretSources,
     secrets: io.secrets,
   };
 }

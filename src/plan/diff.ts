@@ -13,6 +13,11 @@ export interface FieldRule {
   readonly onChange?: 'replace' | 'refuse';
   /** The value is never shown. */
   readonly sensitive?: boolean;
+  /**
+   * The server never tells what stands there: that it is not known says nothing about who made an object, and keeps
+   * nobody from adopting one that is identical in all that can be seen.
+   */
+  readonly untold?: boolean;
 }
 
 /** One field that a step changes. `path` is the dotted path within the spec. */
@@ -69,6 +74,7 @@ function isEmpty(value: Value | Deferred): boolean {
 /** A text that is equal for objects whose fields are equal by their rules: what a create was about to make. */
 export function fingerprint(fields: Fields, rules: Readonly<Record<string, FieldRule>>): string {
   return Object.entries(rules)
+    .filter(([, rule]) => rule.untold !== true)
     .map(([path, rule]) => `${path}=${normalForm(fields[path] ?? null, rule.compare)}`)
     .join('\n');
 }

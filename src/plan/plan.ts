@@ -136,9 +136,11 @@ function planForeign(desired: Desired, changes: readonly Change[], live: Live, m
   }
   if (changes.length === 0)
     return make('noop', 'Adopted', [], 'it exists already, identical: it is ours from now on, deletion included', live);
-  if (policy === 'Always') {
-    const adopted =
-      'it exists already and is not ours: adoptionPolicy Always makes it equal and ours, deletion included';
+  const isIdentical = changes.every((c) => ruleOf(desired, c)?.untold === true);
+  if (policy === 'Always' || isIdentical) {
+    const adopted = isIdentical
+      ? 'it exists already, identical but for what the server does not tell, which is written: it is ours from now on, deletion included'
+      : 'it exists already and is not ours: adoptionPolicy Always makes it equal and ours, deletion included';
     return refusedChange(desired, changes, live, make) ?? make('update', 'Adopted', changes, adopted, live);
   }
   const message =

@@ -5,6 +5,7 @@ import type { Resource } from '../../src/contract/resource.ts';
 import type { Desire } from '../../src/contract/source.ts';
 import type { Inventory, StateBackend } from '../../src/contract/state.ts';
 import type { FileApi, Io, SecretHandover } from '../../src/contract/target.ts';
+import { localSecrets } from '../../src/credentials/local-secrets.ts';
 import { Ledger } from '../../src/engine/ledger.ts';
 import { Operator } from '../../src/engine/operator.ts';
 import { Tracker } from '../../src/engine/tracker.ts';
@@ -263,6 +264,7 @@ function ioOf(simulation: Simulation, isAlive: () => boolean): Io {
     vault: () => vault,
     files: simulation.fileSink(isAlive),
     kubernetesSecrets: NO_KUBERNETES,
+    secretSources: localSecrets({}),
     secrets: handover(simulation),
   };
 }

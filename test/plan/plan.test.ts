@@ -15,6 +15,14 @@ interface Case {
   readonly reason: string;
 }
 
+/** The same rules, of fields that the server never tells. */
+function untold({ rules }: Desired, fields: readonly string[]): Desired['rules'] {
+  const isUntold = (field: string): { untold?: true } => (fields.includes(field) ? { untold: true } : {});
+  return Object.fromEntries(
+    Object.entries(rules).map(([field, rule]) => [field, { compare: rule.compare, ...isUntold(field) }]),
+  );
+}
+
 const cases: Case[] = [
   { because: 'nothing is there', desired: desired(), action: 'create', reason: 'New' },
   { because: 'somebody deleted what is ours', desired: desired(), owned: owned(), action: 'create', reason: 'Missing' },
@@ -60,6 +68,24 @@ const cases: Case[] = [
   {
     because: 'adoptionPolicy Never leaves even an identical one alone',
     desired: desired({ live: live(), adoptionPolicy: 'Never' }),
+    action: 'refuse',
+    reason: 'Conflict',
+  },
+  {
+    because: 'a foreign object is identical in all that the server tells, and the rest is written',
+    desired: desired({ live: other, rules: untold(desired(), ['text', 'list', 'fixed']) }),
+    action: 'update',
+    reason: 'Adopted',
+  },
+  {
+    because: 'a foreign object differs in what the server tells, too',
+    desired: desired({ live: other, rules: untold(desired(), ['text']) }),
+    action: 'refuse',
+    reason: 'Conflict',
+  },
+  {
+    because: 'adoptionPolicy Never leaves alone even what is identical in all that the server tells',
+    desired: desired({ live: other, rules: untold(desired(), ['text', 'list', 'fixed']), adoptionPolicy: 'Never' }),
     action: 'refuse',
     reason: 'Conflict',
   },
