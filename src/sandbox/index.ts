@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { listen, type Reply, type RequestHook } from './http.ts';
 import { NomadSandbox } from './nomad/server.ts';
 import { seed } from './seed.ts';
+import { reachByHttp, type NomadReach } from './vault/nomad-engine.ts';
 import { VaultSandbox } from './vault/server.ts';
 
 export { PortUnavailable, type HookAnswer, type RequestEvent, type RequestHook } from './http.ts';
@@ -53,7 +54,15 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     clock = Date.now,
   } = options;
   const nomad = new NomadSandbox(clock);
-  const vault = new VaultSandbox(vaultToken);
+  let nomadAddress = '';
+  // What Vault asks of the Nomad beside it is no request that anybody could see or disturb on its way.
+  const reach: NomadReach = async (asked) => {
+    if (asked.address !== nomadAddress) return reachByHttp(asked);
+    const headers = { 'x-nomad-token': asked.token };
+    const { status, body } = await nomad.handle({ ...asked, query: new URLSearchParams(), headers, body: asked.body });
+    return { status, body };
+  };
+  const vault = new VaultSandbox(vaultToken, reach, clock);
   await nomad.keyring.rotate();
   const { AccessorID } = nomad.acl.bootstrap(nomadToken);
   if (options.seed === true) await seed(nomad, vault, vaultToken);
@@ -69,6 +78,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     maxConnections: MAX_CONNECTIONS,
     tooMany: TOO_MANY,
   });
+  nomadAddress = nomadServer.address;
   const vaultServer = await listen({
     ...common,
     target: 'vault',

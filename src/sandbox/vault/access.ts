@@ -20,11 +20,28 @@ export function allows(
   capability: Capability,
   identity: Identity | undefined,
 ): boolean {
+  return capabilitiesOn(policies, path, identity).includes(capability);
+}
+
+/** @returns in the order of the alphabet; `deny` alone where there is none. */
+export function capabilitiesOn(
+  policies: readonly string[],
+  path: string,
+  identity: Identity | undefined,
+): readonly string[] {
   const rules = policies.flatMap((policy) => rulesOf(render(policy, identity)));
   const matching = rules.filter((rule) => matches(rule.path, path)).sort((a, b) => b.path.length - a.path.length);
   const decisive = matching.filter((rule) => rule.path === matching[0]?.path);
-  if (decisive.some((rule) => rule.capabilities.includes('deny'))) return false;
-  return decisive.some((rule) => rule.capabilities.includes(capability));
+  const capabilities = new Set(decisive.flatMap((rule) => rule.capabilities));
+  return capabilities.size === 0 || capabilities.has('deny') ? ['deny'] : [...capabilities].sort();
+}
+
+/** Whether the policies allow anything below a mount. @param mount with the slash at its end. */
+export function reachesInto(policies: readonly string[], mount: string): boolean {
+  const within = ({ path, capabilities }: Rule): boolean =>
+    !capabilities.includes('deny') &&
+    (path.startsWith(mount) || (path.endsWith('*') && mount.startsWith(path.slice(0, -1))));
+  return policies.flatMap((policy) => rulesOf(policy)).some(within);
 }
 
 const CAPABILITIES = [

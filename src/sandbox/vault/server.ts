@@ -1,18 +1,15 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import type { Reply, Request } from '../http.ts';
-import { allows, wrongCapability, type Capability, type Identity } from './access.ts';
+import { allows, capabilitiesOn, reachesInto, wrongCapability, type Capability, type Identity } from './access.ts';
+import { Envelope } from './engine.ts';
 import { denied, invalid, missing, unknownToken, unmounted, unsupported, VaultError } from './errors.ts';
-import { JwtAuth } from './jwt-auth.ts';
-import { text, type Fields } from './values.ts';
+import type { JwtAuth } from './jwt-auth.ts';
+import { reachByHttp, type NomadReach } from './nomad-engine.ts';
+import { secretsRoutes } from './secrets-routes.ts';
+import { bodyOf, newMount, newTree, type Handler, type Mount, type Route, type Tree } from './tree.ts';
+import { list, text } from './values.ts';
 
-interface Mount {
-  readonly type: string;
-  readonly accessor: string;
-  readonly uuid: string;
-  readonly options: unknown;
-  readonly description: string;
-  readonly jwt: JwtAuth;
-}
+const BUILT_IN = ['default', 'root'];
 
 interface Token {
   readonly id: string;
@@ -24,35 +21,18 @@ interface Token {
   readonly lease?: string;
 }
 
-/** What one namespace holds. */
-interface Tree {
-  readonly mounts: Map<string, Mount>;
-  readonly policies: Map<string, string>;
-  /** Of the KV engine at `secret/`: path → newest data. */
-  readonly secrets: Map<string, unknown>;
-}
-
-const BUILT_IN = ['default', 'root'];
-const DEFAULT_POLICY =
-  'path "auth/token/lookup-self" {\n    capabilities = ["read"]\n}\n\npath "auth/token/renew-self" {\n    capabilities = ["update"]\n}\n\npath "auth/token/revoke-self" {\n    capabilities = ["update"]\n}\n';
-
-type Handler = (tree: Tree, request: Request, match: RegExpExecArray) => unknown;
-
-interface Route {
-  readonly verb: Capability | 'write';
-  readonly path: RegExp;
-  readonly open?: boolean;
-  readonly handle: Handler;
-}
-
 /** The part of Vault's API that the product uses, over memory. Namespaces are trees of their own. */
 export class VaultSandbox {
-  readonly #trees = new Map<string, Tree>([['', newTree()]]);
+  readonly #trees: Map<string, Tree>;
   readonly #tokens = new Map<string, Token>();
   readonly #routes: readonly Route[] = this.#makeRoutes();
+  readonly #newTree: () => Tree;
   #sealed = false;
 
-  constructor(rootToken: string) {
+  /** @param now milliseconds since the epoch: what leases are counted by. */
+  constructor(rootToken: string, reach: NomadReach = reachByHttp, now: () => number = Date.now) {
+    this.#newTree = () => newTree(reach, now);
+    this.#trees = new Map([['', this.#newTree()]]);
     this.#tokens.set(rootToken, { id: rootToken, policies: ['root'] });
   }
 
@@ -66,7 +46,7 @@ export class VaultSandbox {
 
   /** Makes an Enterprise namespace. */
   createNamespace(name: string): void {
-    this.#trees.set(name, newTree());
+    this.#trees.set(name, this.#newTree());
   }
 
   /** Everything of a namespace, for tests. */
@@ -79,7 +59,7 @@ export class VaultSandbox {
     return {
       mounts: Object.fromEntries(mounts) as unknown,
       policies: Object.fromEntries(tree.policies),
-      secrets: Object.fromEntries(tree.secrets),
+      secrets: tree.secrets.state(),
     };
   }
 
@@ -115,6 +95,8 @@ export class VaultSandbox {
       wrap_info: null,
       warnings: null,
     };
+    if (answer instanceof Envelope)
+      return { status: answer.status, body: { ...envelope, ...answer.fields, auth: null } };
     return {
       body: isAuth(answer) ? { ...envelope, data: null, ...answer } : { ...envelope, data: answer, auth: null },
     };
@@ -132,13 +114,38 @@ export class VaultSandbox {
     );
   }
 
-  #authorise(tree: Tree, request: Request, path: string, verb: Route['verb']): void {
+  #known(request: Request): Token {
     const caller = this.#caller(request);
     if (caller === undefined) throw hasToken(request) ? unknownToken() : new VaultError(403, ['permission denied']);
+    return caller;
+  }
+
+  #authorise(tree: Tree, request: Request, path: string, verb: Route['verb']): void {
+    const caller = this.#known(request);
     if (caller.policies.includes('root')) return;
-    const policies = caller.policies.map((name) => tree.policies.get(name) ?? '');
+    const policies = policiesOf(tree, caller);
     const wanted: Capability[] = verb === 'write' ? ['create', 'update'] : [verb];
     if (!wanted.some((capability) => allows(policies, path, capability, caller.identity))) throw denied();
+  }
+
+  /** What a path's mount is, told to whoever may do anything below the mount. */
+  #preflight(tree: Tree, path: string, request: Request): unknown {
+    const caller = this.#known(request);
+    const mount = tree.secrets.around(path);
+    if (mount !== undefined && (caller.policies.includes('root') || reachesInto(policiesOf(tree, caller), mount.path)))
+      return mount;
+    const why = `preflight capability check returned 403, please ensure client's policies grant access to path "${path}/"`;
+    throw new VaultError(403, [why]);
+  }
+
+  #capabilities(tree: Tree, request: Request): unknown {
+    const caller = this.#known(request);
+    const paths = list(bodyOf(request)['paths']);
+    if (paths.length === 0) throw invalid('paths must be supplied');
+    const on = (path: string): readonly string[] =>
+      caller.policies.includes('root') ? ['root'] : capabilitiesOn(policiesOf(tree, caller), path, caller.identity);
+    const each = Object.fromEntries(paths.map((path) => [path, on(path)]));
+    return paths.length === 1 ? { ...each, capabilities: on(paths[0] ?? '') } : each;
   }
 
   #makeRoutes(): Route[] {
@@ -236,23 +243,14 @@ export class VaultSandbox {
         if (BUILT_IN.includes(name)) throw invalid(`cannot delete "${name}" policy`);
         policies.delete(name.toLowerCase());
       }),
-      route('read', /^sys\/mounts$/, () => ({ 'secret/': { type: 'kv', options: { version: '2' } } })),
-      route('read', /^secret\/data\/(.+)$/, ({ secrets }, _r, [, path = '']) => {
-        if (!secrets.has(path)) throw missing();
-        return { data: secrets.get(path), metadata: { version: 1, destroyed: false } };
-      }),
-      route('write', /^secret\/data\/(.+)$/, ({ secrets }, r, [, path = '']) => {
-        secrets.set(path, bodyOf(r)['data']);
-        return { version: 1 };
-      }),
+      route('write', /^sys\/capabilities-self$/, (tree, r) => this.#capabilities(tree, r), true),
       route(
-        'delete',
-        /^secret\/(?:data|metadata)\/(.+)$/,
-        ({ secrets }, _r, [, path = '']) => void secrets.delete(path),
+        'read',
+        /^sys\/internal\/ui\/mounts\/(.+)$/,
+        (tree, r, [, path = '']) => this.#preflight(tree, path, r),
+        true,
       ),
-      route('list', /^secret\/metadata(?:\/(.*))?$/, ({ secrets }, _r, [, path = '']) => ({
-        keys: childrenOf([...secrets.keys()], path),
-      })),
+      ...secretsRoutes,
     ];
   }
 
@@ -285,6 +283,10 @@ export class VaultSandbox {
   }
 }
 
+function policiesOf(tree: Tree, { policies }: Token): string[] {
+  return policies.map((name) => tree.policies.get(name) ?? '');
+}
+
 function verbOf(request: Request): Route['verb'] {
   if (request.method === 'LIST' || (request.method === 'GET' && /^(true|1)$/.test(request.query.get('list') ?? '')))
     return 'list';
@@ -298,27 +300,6 @@ function hasToken({ headers }: Request): boolean {
 
 function isAuth(answer: unknown): answer is { auth: unknown } {
   return typeof answer === 'object' && answer !== null && 'auth' in answer && Object.keys(answer).length === 1;
-}
-
-function bodyOf(request: Request): Fields {
-  return typeof request.body === 'object' && request.body !== null ? (request.body as Fields) : {};
-}
-
-function newTree(): Tree {
-  const token = newMount('token', null, 'token based credentials');
-  return { mounts: new Map([['token', token]]), policies: new Map([['default', DEFAULT_POLICY]]), secrets: new Map() };
-}
-
-/** Every mount gets an accessor of its own, a new one each time it is enabled. */
-export function newMount(type: string, options: unknown, description: string): Mount {
-  return {
-    type,
-    accessor: `auth_${type}_${randomBytes(4).toString('hex')}`,
-    uuid: randomUUID(),
-    options,
-    description,
-    jwt: new JwtAuth(),
-  };
 }
 
 function describe({ type, accessor, uuid, options, description }: Mount): unknown {
@@ -355,12 +336,4 @@ function policyText(policy: string): string {
   const wrong = wrongCapability(decoded);
   if (wrong !== undefined) throw invalid(`failed to parse policy: ${wrong}`);
   return decoded;
-}
-
-function childrenOf(paths: readonly string[], folder: string): string[] {
-  const prefix = folder === '' ? '' : `${folder}/`;
-  const below = paths.filter((path) => path.startsWith(prefix)).map((path) => path.slice(prefix.length));
-  const keys = new Set(below.map((path) => (path.includes('/') ? `${path.split('/')[0] ?? ''}/` : path)));
-  if (keys.size === 0) throw missing();
-  return [...keys].sort();
 }
