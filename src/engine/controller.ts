@@ -50,6 +50,8 @@ interface Settled {
 
 /** Delays before a resource is tried again; milliseconds. */
 const AGAIN_MS = { dependency: 5_000, denied: 30_000, least: 250, most: 60_000 };
+/** The wall clock may be set, and the machine sleep, while a deadline is waited for: it is looked at that often. */
+const DEADLINE_MS = 3_600_000;
 /** How long writes that are under way are waited for at the end; milliseconds. */
 const DRAIN_MS = 15_000;
 
@@ -396,7 +398,8 @@ export class Controller {
     else this.#waiting.delete(id);
     if (again === 'dependency' || again === 'denied') this.#retry(id, this.#jittered(AGAIN_MS[again]));
     const dueAt = Math.min(...results.map(([{ desired }]) => desired?.dueAt ?? Infinity));
-    if (dueAt !== Infinity) this.#enqueue(id, Math.max(0, dueAt - this.#options.world.now()) + 1);
+    if (dueAt !== Infinity)
+      this.#enqueue(id, Math.min(DEADLINE_MS, Math.max(0, dueAt - this.#options.world.now()) + 1));
     // What was adopted may now be replaced.
     if (results.some(([{ step }, { status }]) => step.reason === 'Adopted' && status === 'unchanged'))
       this.#enqueue(id);

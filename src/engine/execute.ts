@@ -15,7 +15,7 @@ import {
   type Owned,
   type PlannedStep,
 } from '../plan/step.ts';
-import { canonical, Deferred, settled } from '../plan/value.ts';
+import { canonical, Deferred, settled, type Fields } from '../plan/value.ts';
 import { recompose } from './compose.ts';
 import { observeOne } from './observe.ts';
 import { connectionBehind, typeOf, type World } from './world.ts';
@@ -227,7 +227,8 @@ class Run {
       world.view.put(current.key, type, sent, current.live);
       return sent;
     });
-    this.#record(current, live, current.step.reason === 'Adopted');
+    const stamp = desired.stamp === undefined ? {} : { [desired.stamp]: world.now() };
+    this.#record(current, live, current.step.reason === 'Adopted', stamp);
     return { status: 'done', message: '' };
   }
 
@@ -282,17 +283,18 @@ class Run {
     const { ledger } = this.#options.world;
     if (reason === 'Orphaned' || reason === 'Gone') ledger.forget(planned.key);
     else if (reason === 'Adopted' && planned.live) this.#record(planned, planned.live, true);
-    else if (reason === 'InSync' && planned.live) this.#record(planned, planned.live, planned.owned?.adopted ?? false);
+    else if ((reason === 'InSync' || reason === 'Rotated') && planned.live)
+      this.#record(planned, planned.live, planned.owned?.adopted ?? false);
     else if (reason === 'Suspended' && planned.owned && planned.desired)
       ledger.record({ ...planned.owned, suspended: true });
     return { status: 'unchanged', message: '' };
   }
 
-  #record(planned: PlannedStep, live: Live, adopted: boolean): void {
+  #record(planned: PlannedStep, live: Live, adopted: boolean, stamp: Fields = {}): void {
     const { world } = this.#options;
     const desired = desiredOf(planned);
     const type = typeOf(world, planned.key.type);
-    const detail = { ...desired.detail, ...type.remember?.(live) };
+    const detail = { ...desired.detail, ...type.remember?.(live), ...stamp };
     // An event of the write may have told by now what its reply did not.
     const id = live.id ?? readable(world.view.get(planned.key.connection, type.name, planned.key.name))?.id;
     const entry: Owned = {

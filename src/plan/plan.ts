@@ -107,6 +107,9 @@ function planAbsent(desired: Desired, owned: Owned | undefined, make: Make): Pla
     );
   if (desired.replaces !== undefined) {
     const changes = changesOf(desired, desired.replaces.live);
+    const { because } = desired.replaces;
+    if (because !== undefined)
+      return make('replace', 'Rotated', changes, `takes the place of ${keyText(desired.replaces.key)}: ${because}`);
     const fixed = changes.filter((c) => ruleOf(desired, c)?.onChange === 'replace').map((c) => c.path);
     return make(
       'replace',
@@ -119,6 +122,7 @@ function planAbsent(desired: Desired, owned: Owned | undefined, make: Make): Pla
 }
 
 function planOurs(desired: Desired, changes: readonly Change[], live: Live, make: Make): PlannedStep {
+  if (changes.length === 0 && desired.stays) return make('noop', 'Rotated', [], desired.stays.message, live);
   if (changes.length === 0) return make('noop', 'InSync', [], '', live);
   return refusedChange(desired, changes, live, make) ?? make('update', 'Changed', changes, '', live);
 }

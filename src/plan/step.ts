@@ -12,6 +12,7 @@ export type Reason =
   | 'Immutable'
   | 'Removed'
   | 'Replaced'
+  | 'Rotated'
   | 'Resumed'
   // noop
   | 'InSync'
@@ -112,10 +113,17 @@ export interface Desired {
   readonly keeps?: readonly ObjectKey[];
   /** A foreign object is adopted only if these can be adopted too, or do not exist yet: a mount with its config. */
   readonly adoptWith?: readonly ObjectKey[];
-  /** This object takes the place of another live one, because a field changed that can't be changed in place. */
-  readonly replaces?: { readonly key: ObjectKey; readonly live: Live };
+  /**
+   * This object takes the place of another live one: `because` its time has come, or else because a field changed that can't
+   * be changed in place. Once nothing declares that one any more it is deleted, whatever the deletion policy says.
+   */
+  readonly replaces?: { readonly key: ObjectKey; readonly live: Live; readonly because?: string };
+  /** Another object has taken its place: how long it stays, said while nothing is to be changed of it. */
+  readonly stays?: { readonly message: string; readonly until?: number };
   /** What the inventory shall remember beside the usual. */
   readonly detail?: Fields;
+  /** Under this name the inventory shall remember, too, when its write was through; milliseconds since the epoch. */
+  readonly stamp?: string;
   /** When time alone may change what shall be done; milliseconds since the epoch. */
   readonly dueAt?: number;
 }

@@ -36,7 +36,7 @@ export function planned<Spec>(
   return plan({ desired, owned: (key) => ownedAt(owned, key), undeclared: [] });
 }
 
-function contextOf(kind: Kind, { live = {}, owned = [], now = 0 }: Situation): PlanContext {
+export function contextOf<Spec>(kind: Kind<Spec>, { live = {}, owned = [], now = 0 }: Situation): PlanContext {
   return {
     owner: 'default',
     now,

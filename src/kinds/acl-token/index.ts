@@ -1,16 +1,18 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { isUnreadable, readable, type Desired, type Live, type ObjectKey, type Owned } from '../../plan/step.ts';
+import { isUnreadable, type Desired, type Live, type ObjectKey, type PlannedStep } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
-import { markedName, markerOf, ownerId } from '../nomad-token/marker.ts';
-import { matchToken, type Match } from '../nomad-token/match.ts';
+import { markerOf } from '../nomad-token/marker.ts';
+import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
+import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
 import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
 import { secretFileObject } from './secret-file.ts';
-import { sinkOf } from './sink.ts';
+import { rotationOf } from './rotation.ts';
+import { heldInSink, sinkOf } from './sink.ts';
 import { aclTokenObject, tokenFieldRules } from '../nomad-token/token.ts';
 
 type Token = Resource<AclTokenSpec>;
@@ -26,6 +28,7 @@ export const aclToken: Kind<AclTokenSpec> = {
   printerColumns: [
     { name: 'Accessor', type: 'string', jsonPath: '.status.live.accessorId', description: 'Accessor ID on Nomad' },
     { name: 'Expires', type: 'date', jsonPath: '.status.live.expiresAt', priority: 1 },
+    { name: 'Rotates', type: 'date', jsonPath: '.status.live.rotatesAt', priority: 1 },
     { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
   ],
   example: `apiVersion: nomad-access.io/v1alpha1
@@ -62,18 +65,35 @@ spec:
   ],
   objects,
   importer: aclTokenImporter,
-  status: (resource, steps) => {
-    const live = steps.findLast((s) => s.desired !== undefined && s.key.type === aclTokenObject.name)?.live;
-    const expiresAt = live?.facts?.['expiresAt'];
+  status: (resource, steps, { now }) => {
     const { file, kubernetesSecret } = resource.spec.writeSecretTo;
     return {
-      ...(live?.id !== undefined && { accessorId: live.id, name: live.fields['name'] }),
-      ...(typeof expiresAt === 'number' && { expiresAt: new Date(expiresAt).toISOString() }),
+      ...tokenStatus(resource.spec, steps, now),
       ...(file && { secretFile: file.path }),
       ...(kubernetesSecret && { secretName: kubernetesSecret.name }),
     };
   },
 };
+
+/** The token that stands for the resource comes after all that it depends on. */
+function tokenStatus(spec: AclTokenSpec, steps: readonly PlannedStep[], now: number): Record<string, unknown> {
+  const tokens = steps.filter((s) => s.desired !== undefined && s.key.type === aclTokenObject.name);
+  const token = tokens.at(-1);
+  const live = token?.live;
+  const former = tokens.find((s) => s.desired?.stays !== undefined && s !== token);
+  const until = former?.desired?.stays?.until;
+  const rotation = rotationOf(spec);
+  const rotates = live && rotation && madeAt(live, token.desired?.detail, now) + rotation.interval;
+  const expires = live?.facts?.['expiresAt'];
+  return {
+    ...(live?.id !== undefined && { accessorId: live.id, name: live.fields['name'] }),
+    ...(typeof expires === 'number' && { expiresAt: instant(expires) }),
+    ...(rotates !== undefined && { rotatesAt: instant(rotates) }),
+    ...(former?.live?.id !== undefined && {
+      previous: { accessorId: former.live.id, ...(until !== undefined && { until: instant(until) }) },
+    }),
+  };
+}
 
 function liveName(resource: Token): string {
   return resource.spec.name ?? resource.metadata.name;
@@ -87,14 +107,12 @@ function misplacedSink({ metadata, spec: { writeSecretTo } }: Token): { path: st
 }
 
 function objects(resource: Token, context: PlanContext): Desired[] {
-  const { token, taken } =
-    resource.spec.accessorId === undefined
-      ? ownToken(resource, context)
-      : { token: namedToken(resource, context), taken: [] };
-  return [token, ...taken, ...sinkOf(resource, context, token, base(resource))];
+  const [token, ...others] =
+    resource.spec.accessorId === undefined ? ownTokens(resource, context) : [namedToken(resource, context)];
+  return [token, ...others, ...sinkOf(resource, context, token, base(resource))];
 }
 
-function base(resource: Token): Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'> {
+function base(resource: Token): Base {
   const { spec } = resource;
   return {
     resource: idOf(resource),
@@ -103,6 +121,20 @@ function base(resource: Token): Omit<Desired, 'key' | 'fields' | 'rules' | 'live
     suspended: spec.suspend,
     source: resource.source,
   };
+}
+
+function ownTokens(resource: Token, context: PlanContext): [Desired, ...Desired[]] {
+  const { spec } = resource;
+  return ownedTokens(resource, context, {
+    connection: spec.nomadRef,
+    name: liveName(resource),
+    nameField: 'spec.name',
+    wanted: wantedFields(spec),
+    dependsOn: policiesOf(spec),
+    base: base(resource),
+    rotation: rotationOf(spec),
+    heldSince: heldInSink(resource, context),
+  });
 }
 
 function wantedFields(spec: AclTokenSpec): Fields {
@@ -140,7 +172,7 @@ function namedToken(resource: Token, context: PlanContext): Desired {
     live,
     dependsOn: policiesOf(spec),
     mustExist: true,
-    ...(typeof ends === 'number' && { dueAt: ends, ...expired(ends, context.now, owned, 'delete the resource') }),
+    ...(typeof ends === 'number' && ending(ends, context.now, owned, 'delete the resource')),
     ...(!isOurs && live && !isUnreadable(live) && ofAnother(live)),
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
   };
@@ -154,91 +186,4 @@ function ofAnother(live: Live): Pick<Desired, 'verdict'> {
     `token ${live.id ?? ''} carries the marker of a resource that made it (${name}) and manages it, here or in another ` +
     'installation: change that one instead; if there is none any more, take the marker out of its name on Nomad';
   return { verdict: { action: 'refuse', reason: 'Conflict', message } };
-}
-
-/** The token that stands for the resource, and those that did before the inventory was lost: ours, to be deleted next. */
-function ownToken(resource: Token, context: PlanContext): { token: Desired; taken: Desired[] } {
-  const { spec } = resource;
-  const owner = ownerId(context.owner, idOf(resource));
-  const wanted = wantedFields(spec);
-  const owned = context.ownedBy(resource).filter((o) => o.key.type === aclTokenObject.name);
-  const type = aclTokenObject.name;
-  const marked = context.liveBy(spec.nomadRef, type, owner);
-  const tokenOf = (accessorId: string): Live | undefined =>
-    readable(context.live({ connection: spec.nomadRef, type, name: accessorId }));
-  const match = matchToken(owner, liveName(resource), wanted, marked, tokenOf, owned);
-  const key = { connection: spec.nomadRef, type, name: match.name };
-  const sameName = (made: ObjectKey): boolean => {
-    const marker = markerOf(made.name);
-    return marker !== undefined && made.name === markedName(liveName(resource), marker);
-  };
-  const taken = match.taken.map((live) => takenToken(resource, live));
-  const token = {
-    ...base(resource),
-    key,
-    fields: { ...wanted, name: match.name },
-    rules: tokenFieldRules,
-    live: context.failure(key.connection, key.type) ?? ('live' in match ? match.live : undefined),
-    dependsOn: [...policiesOf(spec), ...taken.map((t) => t.key)],
-    ...(match.is === 'replaced' && { replaces: { key: { ...key, name: match.old.name }, live: match.old.live } }),
-    ...verdict(match, wanted, owned, context.now),
-    ...dueAt(match, wanted, owned),
-    ...renamed(resource, context, key, 'spec.name', sameName),
-  };
-  return { token, taken };
-}
-
-/** Declared as it is, so that it is adopted; once the inventory has it, nothing declares it and it is deleted. */
-function takenToken(resource: Token, live: Live): Desired {
-  return {
-    ...base(resource),
-    key: { connection: resource.spec.nomadRef, type: aclTokenObject.name, name: stringIn(live.fields, 'name') },
-    fields: live.fields,
-    rules: tokenFieldRules,
-    live,
-    dependsOn: [],
-  };
-}
-
-/** Nothing is made in place of an expired token, and nothing of a token whose marker was imitated. */
-function verdict(
-  match: Match,
-  wanted: Fields,
-  owned: readonly Owned[],
-  now: number,
-): Pick<Desired, 'verdict' | 'keeps'> {
-  if (match.is === 'conflict') {
-    const message =
-      `token ${match.live.id ?? ''} carries the marker of this resource (${stringIn(match.live.fields, 'name')}), but the inventory ` +
-      'does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
-    return { verdict: { action: 'refuse', reason: 'Conflict', message } };
-  }
-  const ends = expiry(match, wanted, owned);
-  return ends === undefined ? {} : expired(ends, now, owned, 'change expirationTtl, or delete the resource');
-}
-
-/** @param advice what the user can do. */
-function expired(
-  ends: number,
-  now: number,
-  owned: readonly Owned[],
-  advice: string,
-): Pick<Desired, 'verdict' | 'keeps'> {
-  if (ends > now) return {};
-  const message = `expired at ${new Date(ends).toISOString()}; an expired token is not made again: ${advice}`;
-  return { verdict: { action: 'noop', reason: 'Expired', message }, keeps: owned.map((o) => o.key) };
-}
-
-/** A plan made once the token has ended says so. */
-function dueAt(match: Match, wanted: Fields, owned: readonly Owned[]): Pick<Desired, 'dueAt'> {
-  const ends = expiry(match, wanted, owned);
-  return ends === undefined ? {} : { dueAt: ends };
-}
-
-/** When the token that stands for the resource ended or will end, if it was made with the declared life. */
-function expiry(match: Match, wanted: Fields, owned: readonly Owned[]): number | undefined {
-  const remembered = owned.find((o) => o.detail?.['expirationTtl'] === wanted['expirationTtl'])?.detail?.['expiresAt'];
-  const expiresAt =
-    match.is === 'current' ? match.live.facts?.['expiresAt'] : match.is === 'absent' ? remembered : undefined;
-  return typeof expiresAt === 'number' ? expiresAt : undefined;
 }

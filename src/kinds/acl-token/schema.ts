@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
 import { DEFAULT_KEYS } from './kubernetes-secret.ts';
+import { rotationField, rotationRules } from './rotation.ts';
 import { connectionName, duration, exactlyOne, immutable, managed, nomadName, seconds, text } from '../schema.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
@@ -43,6 +44,7 @@ export const aclTokenSpec = z.strictObject({
     .describe(
       'How long the token lives: at least 1m, at most what the servers allow (24h unless set otherwise). A change replaces the token.',
     ),
+  rotation: rotationField,
   writeSecretTo: z
     .strictObject({
       file: z
@@ -116,4 +118,5 @@ export const aclTokenRules: readonly SpecRule[] = [
     path: 'expirationTtl',
     message: 'must be at least 1m (Nomad accepts no less)',
   },
+  ...rotationRules,
 ];

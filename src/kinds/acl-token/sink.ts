@@ -22,12 +22,11 @@ import {
   type Keys,
 } from './kubernetes-secret.ts';
 import type { AclTokenSpec } from './schema.ts';
+import { handover, heldSince } from '../nomad-token/handover.ts';
+import type { Base } from '../nomad-token/owned-tokens.ts';
 import { secretFileFields, secretFileObject, secretFileRules } from './secret-file.ts';
 
 type Token = Resource<AclTokenSpec>;
-
-/** What is the same for every object of a resource. */
-type Base = Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'>;
 
 /** What is particular to a sink. */
 interface Sink {
@@ -47,11 +46,30 @@ interface Sink {
 
 /** Where the secret goes: it holds that of whichever token stands for the resource. */
 export function sinkOf(resource: Token, context: PlanContext, token: Desired, base: Base): Desired[] {
+  const sink = declaredSink(resource, context);
+  return sink === undefined ? [] : [desiredSink(sink, resource, context, token, base)];
+}
+
+/** Since when readers find a token's secret in the sink; undefined where they look it up on Nomad. */
+export function heldInSink(
+  resource: Token,
+  context: PlanContext,
+): ((accessorId: string | undefined) => number | undefined) | undefined {
+  const sink = declaredSink(resource, context);
+  if (sink === undefined) return undefined;
+  const found = readable(context.live(sink.key));
+  const owned = ownedAt(sink.key, resource, context);
+  return (accessorId) => heldSince(accessorId, found, owned, context.now);
+}
+
+function declaredSink(resource: Token, context: PlanContext): Sink | undefined {
   const { file, kubernetesSecret } = resource.spec.writeSecretTo;
-  if (file !== undefined) return [desiredSink(fileSink(resource, context, file.path), resource, context, token, base)];
-  if (kubernetesSecret === undefined) return [];
-  const { name, keys } = kubernetesSecret;
-  return [desiredSink(secretSink(resource, name, keys), resource, context, token, base)];
+  if (file !== undefined) return fileSink(resource, context, file.path);
+  return kubernetesSecret && secretSink(resource, kubernetesSecret.name, kubernetesSecret.keys);
+}
+
+function ownedAt(key: ObjectKey, resource: Token, context: PlanContext): Owned | undefined {
+  return context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
 }
 
 function fileSink(resource: Token, context: PlanContext, declared: string): Sink {
@@ -98,8 +116,9 @@ function desiredSink(sink: Sink, resource: Token, context: PlanContext, token: D
   const accessorId = readable(token.live)?.id;
   const live = context.live(key);
   const found = readable(live);
-  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
-  const formerId = token.replaces?.live.id ?? (found && holderOf(found));
+  const owned = ownedAt(key, resource, context);
+  const formerId = (found && holderOf(found)) ?? token.replaces?.live.id;
+  const { detail, ...stamp } = resource.spec.rotation ? handover(heldSince(accessorId, found, owned, context.now)) : {};
   const verdict = token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live);
   const isOurs = found !== undefined && owned?.state === 'owned' && sink.isOurs(found, owned);
   return {
@@ -114,7 +133,9 @@ function desiredSink(sink: Sink, resource: Token, context: PlanContext, token: D
       accessorId: accessorId ?? null,
       ...(formerId !== undefined && formerId !== accessorId && { formerId }),
       ...sink.detail(found, owned),
+      ...detail,
     },
+    ...stamp,
     ...(found && !isOurs && unowned(sink, resource, holderOf(found), accessorId)),
     ...(verdict && { verdict }),
   };

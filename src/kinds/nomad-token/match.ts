@@ -4,22 +4,31 @@ import { stringIn, type Fields } from '../../plan/value.ts';
 import { markedName, markerOf } from './marker.ts';
 import { tokenFieldRules } from './token.ts';
 
-/**
- * Which live token stands for a resource now, and under which marked name it stands or shall stand. `taken` are tokens of
- * the resource that the inventory does not know and that another one stands for from now on.
- */
-export type Match = { readonly name: string; readonly taken: readonly Live[] } & (
+/** A live token of a resource. */
+export interface Candidate {
+  readonly live: Live;
+  /** The name that it was given; somebody may have renamed it since. */
+  readonly name: string;
+}
+
+/** Which live token stands for a resource now, and under which marked name it stands or shall stand. */
+export type Match = {
+  readonly name: string;
+  /** The name that the next one would get. */
+  readonly next: string;
+  /** Tokens of the resource that the inventory does not know and that another one stands for from now on. */
+  readonly taken: readonly Live[];
+  /** All of its live tokens but that one, newest first. */
+  readonly others: readonly Candidate[];
+} & (
   | { readonly is: 'current'; readonly live: Live }
-  | { readonly is: 'replaced'; readonly old: { readonly name: string; readonly live: Live } }
+  | { readonly is: 'replaced'; readonly old: Candidate }
   | { readonly is: 'absent' }
   | { readonly is: 'conflict'; readonly live: Live }
 );
 
-interface Candidate {
-  readonly live: Live;
+interface Numbered extends Candidate {
   readonly sequence: number;
-  /** The name that it was given; somebody may have renamed it since. */
-  readonly name: string;
 }
 
 /**
@@ -45,22 +54,42 @@ export function matchToken(
   const ours = strangers.filter((c) => isIntended(c, owned) || equals(c.live, wanted));
   const takenBelow = (sequence: number): Live[] =>
     ours.filter((c) => c.sequence < sequence && !isIntended(c, owned)).map((c) => c.live);
+  const all = newestFirst([...known(owned, tokenOf), ...ours]);
+  const named = (name: string): { name: string; next: string; others: Candidate[] } => ({
+    name,
+    next: nameOf(highest + 1),
+    others: all.filter((c) => c.name !== name),
+  });
 
   const standing =
     recorded !== undefined && current !== undefined
       ? { live: current, sequence: recorded.sequence, name: recorded.owned.key.name }
       : ours[0];
   if (standing !== undefined) {
-    const successor = ours.find((c) => c.sequence > standing.sequence);
-    const fit = [standing, successor].find((c) => c !== undefined && !needsReplacement(c.live, wanted));
+    const successors = ours.filter((c) => c.sequence > standing.sequence);
+    // What we were about to make shall be the newest one; what only looks like it is taken where nothing better is there.
+    const intended = successors.find((c) => isIntended(c, owned));
+    const fit = [intended, standing, successors[0]].find((c) => c !== undefined && !needsReplacement(c.live, wanted));
     const sequence = fit?.sequence ?? highest + 1;
-    const rest = { name: nameOf(sequence), taken: takenBelow(sequence) };
+    const rest = { ...named(nameOf(sequence)), taken: takenBelow(sequence) };
     return fit === undefined ? { is: 'replaced', old: standing, ...rest } : { is: 'current', live: fit.live, ...rest };
   }
   const stranger = strangers[0];
   if (stranger !== undefined)
-    return { is: 'conflict', name: nameOf(stranger.sequence), live: stranger.live, taken: [] };
-  return { is: 'absent', name: nameOf(recorded?.sequence ?? 1), taken: [] };
+    return { is: 'conflict', ...named(nameOf(stranger.sequence)), live: stranger.live, taken: [] };
+  return { is: 'absent', ...named(nameOf(recorded?.sequence ?? 1)), taken: [] };
+}
+
+/** The live tokens that the inventory knows by their accessor IDs. */
+function known(owned: readonly Owned[], tokenOf: (accessorId: string) => Live | undefined): Numbered[] {
+  return owned.flatMap(({ id, key: { name } }) => {
+    const live = id === undefined ? undefined : tokenOf(id);
+    return live === undefined ? [] : [{ live, name, sequence: markerOf(name)?.sequence ?? 0 }];
+  });
+}
+
+function newestFirst(candidates: readonly Numbered[]): Numbered[] {
+  return [...candidates].sort((a, b) => b.sequence - a.sequence);
 }
 
 function latest(owned: readonly Owned[]): { owned: Owned; sequence: number } | undefined {
@@ -71,13 +100,14 @@ function latest(owned: readonly Owned[]): { owned: Owned; sequence: number } | u
 }
 
 /** Tokens that carry the resource's marker and that the inventory doesn't name, newest first. */
-function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Candidate[] {
-  const known = new Set(owned.map((o) => o.id));
-  return marked
-    .filter((live) => !known.has(live.id))
-    .map((live) => ({ live, name: stringIn(live.fields, 'name') }))
-    .map((c) => ({ ...c, sequence: markerOf(c.name)?.sequence ?? 0 }))
-    .sort((a, b) => b.sequence - a.sequence);
+function unrecorded(marked: readonly Live[], owned: readonly Owned[]): Numbered[] {
+  const recorded = new Set(owned.map((o) => o.id));
+  return newestFirst(
+    marked
+      .filter((live) => !recorded.has(live.id))
+      .map((live) => ({ live, name: stringIn(live.fields, 'name') }))
+      .map((c) => ({ ...c, sequence: markerOf(c.name)?.sequence ?? 0 })),
+  );
 }
 
 /** Whether a create of ours was about to make it when we were interrupted. */

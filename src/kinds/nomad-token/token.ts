@@ -164,7 +164,7 @@ function liveToken(token: TokenStub, roles: ReadonlyMap<string, string>): Live {
       expirationTtl: expires === null ? null : Math.round((expires - created) / 1000),
     },
     index: token.ModifyIndex,
-    facts: { expiresAt: expires },
+    facts: { createdAt: created, expiresAt: expires },
   };
 }
 
