@@ -36,6 +36,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
       { Name: 'admin', Type: 'management', Global: true },
       { Name: 'same name', Type: 'client', Policies: ['bench-0', 'gone', 'gone'] },
       { Name: 'same name', Type: 'client', Policies: ['bench-1'], ExpirationTTL: '3h' },
+      { Name: '', Type: 'client', Policies: ['bench-2'] },
+      { Name: 'n'.repeat(256), Type: 'client', Policies: ['bench-3'] },
     ])
       expect((await live.request('POST', '/v1/acl/token', body)).status).toBe(200);
   });
@@ -53,12 +55,12 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
     const { code, stdout, stderr } = await workspace.run('import', '--out', 'found');
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/AclPolicy: 1001\nAclToken: 1003\nVaultJwtIntegration: 1\n/),
+      expect.stringMatching(/AclPolicy: 1001\nAclToken: 1005\nVaultJwtIntegration: 1\n/),
     ]);
     expect(stderr).toMatch(/^left out: AclToken Bootstrap Token \([^)]*\) on default: .*\n$/);
     const plan = await workspace.run('plan', '-f', 'found', '--detailed-exitcode', '-o', 'json');
     const { steps, summary } = JSON.parse(plan.stdout) as PlanOutput;
-    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1003 + 4 }]);
+    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1005 + 4 }]);
     expect([...new Set(steps.map((s) => `${s.action} ${s.reason}`))]).toEqual(['noop Adopted']);
     expect((await workspace.run('apply', '-f', 'found', '-y')).code).toBe(0);
     expect(await lists(), 'taking over writes nothing').toEqual(before);

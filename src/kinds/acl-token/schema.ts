@@ -2,7 +2,17 @@ import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
 import { DEFAULT_KEYS } from './kubernetes-secret.ts';
 import { rotationField, rotationRules } from './rotation.ts';
-import { connectionName, duration, exactlyOne, immutable, managed, nomadName, seconds, text } from '../schema.ts';
+import {
+  byteLength,
+  connectionName,
+  duration,
+  exactlyOne,
+  immutable,
+  managed,
+  nomadName,
+  seconds,
+  text,
+} from '../schema.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -20,11 +30,10 @@ const secretKey = z
 
 export const aclTokenSpec = z.strictObject({
   nomadRef: connectionName.default('default').describe('NomadCluster that issues the token.'),
-  name: text(200)
-    .min(1)
+  name: text(256)
     .optional()
     .describe(
-      'Name on Nomad, at most 200 bytes; metadata.name where omitted. A short marker of the owner follows it there.',
+      'Name on Nomad, at most 200 bytes; metadata.name where omitted. A short marker of the owner follows it there, but not where accessorId names the token: then it is the whole name, of 256 bytes at most, and may be empty.',
     ),
   accessorId: z
     .string()
@@ -90,6 +99,13 @@ export const aclTokenRules: readonly SpecRule[] = [
   immutable('name'),
   immutable('nomadRef'),
   immutable('accessorId'),
+  {
+    cel: "has(self.accessorId) || !has(self.name) || (self.name != '' && size(bytes(self.name)) <= 200)",
+    holds: ({ name, accessorId }: AclTokenSpec) =>
+      accessorId !== undefined || name === undefined || (name !== '' && byteLength(name) <= 200),
+    path: 'name',
+    message: 'must have 1 to 200 bytes, so that the marker has its place',
+  },
   exactlyOne('writeSecretTo', SINKS),
   // API servers alone read it.
   { cel: '!has(self.writeSecretTo.file)', path: 'writeSecretTo.file', message: DIRECTORY_ONLY },
