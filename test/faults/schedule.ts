@@ -183,9 +183,17 @@ function without(declaration: Declaration, id: string): Declaration {
 
 function tokenSpec(name: string, choice: number): unknown {
   const writeSecretTo = choice % 3 === 0 ? { none: {} } : { file: { path: `/sinks/${name}-${String(choice % 2)}` } };
-  if (choice % 7 === 0) return { type: 'management', writeSecretTo };
-  return { policies: [at(POLICIES, choice), 'elsewhere'], global: choice % 5 === 0, writeSecretTo };
+  const life = at(LIVES, choice >> 3);
+  if (choice % 7 === 0) return { type: 'management', writeSecretTo, ...life };
+  return { policies: [at(POLICIES, choice), 'elsewhere'], global: choice % 5 === 0, writeSecretTo, ...life };
 }
+
+/** How long tokens live; seconds. */
+const LIVES = [
+  {},
+  { rotation: { interval: 20, overlap: 6 } },
+  { rotation: { interval: 25, overlap: 5 }, expirationTtl: 60 },
+];
 
 function integrationSpec(choice: number): unknown {
   return {
@@ -249,7 +257,7 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
     s.note('>>> calm');
     s.start();
     await s.run(CALM_MS);
-    checkDeclared(s);
+    await checkDeclaredSoon(s);
     s.note('>>> nothing is declared any more');
     s.declare({});
     await s.run(CALM_MS);
@@ -266,6 +274,16 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
   }
 }
 
+/** What rotates is now and then on its way from one token to the next. */
+async function checkDeclaredSoon(s: Simulation): Promise<void> {
+  try {
+    checkDeclared(s);
+  } catch {
+    await s.run(2_000);
+    checkDeclared(s);
+  }
+}
+
 /** The declared state, and not one object more. */
 function checkDeclared(s: Simulation): void {
   const { policies } = s.nomad.snapshot();
@@ -278,33 +296,8 @@ function checkDeclared(s: Simulation): void {
     Object.fromEntries(policies.filter((p) => p.Name !== 'foreign').map((p) => [p.Name, normaliseText(p.Rules)])),
     Object.fromEntries(specs<{ rules: string }>('AclPolicy').map(([name, { rules }]) => [name, normaliseText(rules)])),
   );
-  interface TokenSpec {
-    type?: string;
-    policies?: string[];
-    global?: boolean;
-    writeSecretTo: { file?: { path: string } };
-  }
   const tokens = specs<TokenSpec>('AclToken');
-  const live = ours(s).map((t) => ({
-    name: MARKED.exec(t.Name)?.[1],
-    type: t.Type,
-    policies: t.Policies ?? [],
-    global: t.Global,
-  }));
-  equal(
-    'tokens on Nomad',
-    sorted(live),
-    sorted(
-      tokens.map(([name, spec]) => ({
-        name,
-        type: spec.type ?? 'client',
-        policies: spec.policies ?? [],
-        global: spec.global ?? false,
-      })),
-    ),
-  );
-  const secretOf = (name: string): string =>
-    `${ours(s).find((t) => MARKED.exec(t.Name)?.[1] === name)?.SecretID ?? ''}\n`;
+  const secretOf = (name: string): string => `${tokensOf(s, name)[0]?.SecretID ?? ''}\n`;
   // What somebody wrote where no secret was declared is theirs, and a Conflict when one is declared there later: then the
   // former sink keeps its secret too.
   const owned = new Set(s.inventory?.objects.map((o) => o.key.name));
@@ -312,6 +305,8 @@ function checkDeclared(s: Simulation): void {
   const inConflict = tokens
     .filter(([, { writeSecretTo }]) => isTheirs(writeSecretTo.file?.path ?? ''))
     .map(([name]) => name);
+  equal('whose tokens are on Nomad', [...new Set(ours(s).map(baseName))].sort(), tokens.map(([name]) => name).sort());
+  for (const [name, spec] of tokens) checkTokens(s, name, spec, inConflict.includes(name));
   const isChecked = (path: string): boolean =>
     !isTheirs(path) && !inConflict.some((name) => path.startsWith(`/sinks/${name}-`));
   const files = sinks(s).filter(isChecked);
@@ -326,6 +321,51 @@ function checkDeclared(s: Simulation): void {
   checkIntegration(s);
   const recorded = (s.inventory?.objects ?? []).filter((o) => o.state !== 'owned');
   equal('entries of the inventory that are still pending', recorded, []);
+}
+
+interface TokenSpec {
+  readonly type?: string;
+  readonly policies?: string[];
+  readonly global?: boolean;
+  readonly rotation?: { readonly interval: number; readonly overlap: number };
+  readonly writeSecretTo: { readonly file?: { readonly path: string } };
+}
+
+type Token = ReturnType<typeof ours>[number];
+
+function baseName({ Name }: Token): string {
+  return MARKED.exec(Name)?.[1] ?? '';
+}
+
+/** The live tokens of a resource, newest first. */
+function tokensOf(s: Simulation, name: string): Token[] {
+  const sequence = ({ Name }: Token): number => Number(/\.(\d+)\]$/.exec(Name)?.[1]);
+  return ours(s)
+    .filter((token) => baseName(token) === name)
+    .sort((a, b) => sequence(b) - sequence(a));
+}
+
+/** How late a rotation may be: a look at the sink, and a list where the stream was lost; seconds. */
+const LATE = 20;
+
+/** One token, and the one before it while its overlap lasts; all of them are as declared. */
+function checkTokens(s: Simulation, name: string, spec: TokenSpec, isInConflict: boolean): void {
+  const live = tokensOf(s, name);
+  const wanted = { type: spec.type ?? 'client', policies: spec.policies ?? [], global: spec.global ?? false };
+  const [newest] = live;
+  const { rotation } = spec;
+  // Nothing of a resource is deleted as long as its secret can't be written.
+  if (newest === undefined || (rotation !== undefined && isInConflict)) return;
+  const kept = rotation === undefined ? live : live.slice(0, 1);
+  const held = kept.map((t) => ({ type: t.Type, policies: t.Policies ?? [], global: t.Global }));
+  equal(`the token ${name}`, held, [wanted]);
+  if (rotation === undefined) return;
+  const age = (s.clock.now() - Date.parse(newest.CreateTime)) / 1000;
+  // Of what was made before the clock was set back, nobody can tell the age.
+  if (age >= 0 && age > rotation.interval + LATE) throw new Error(`token ${name} was not rotated for ${String(age)}s`);
+  const most = age >= 0 && age <= rotation.overlap + LATE ? 2 : 1;
+  if (live.length > most)
+    throw new Error(`${String(live.length)} tokens ${name} live ${String(age)}s after a rotation`);
 }
 
 interface IntegrationSpec {

@@ -69,6 +69,18 @@ describe('a token that rotates', () => {
     expect(rotating.alive).toEqual(['t1', 't2']);
   });
 
+  it('goes on rotating after somebody deleted its file', () => {
+    const rotating = started();
+    rotating.now += MINUTE;
+    rotating.file = undefined;
+    // The controller knows of no time but those of the plan that it carries out.
+    const dueAt = rotating.dueAt;
+    rotating.settle();
+    expect(dueAt).toBe(HOUR);
+    rotating.pass(HOUR);
+    expect(rotating.made).toBe(2);
+  });
+
   it('rotates once when the operator was down for days', () => {
     const rotating = started();
     rotating.now = 50 * HOUR;

@@ -77,7 +77,11 @@ export function succession(found: Match, turn: Turn): Succession {
       : isFree && rotates <= now
         ? `its interval was over at ${instant(rotates)}`
         : undefined;
-  if (because === undefined) return { ...former, dueAt: Math.min(ends(old), isFree ? rotates : Infinity) };
+  if (because === undefined) {
+    // What is written now is looked at again; former tokens have a time of their own.
+    const next = since === undefined ? Math.max(rotates, now + rotation.overlap) : isFree ? rotates : Infinity;
+    return { ...former, dueAt: Math.min(ends(old), next) };
+  }
   const { next, others, taken } = found;
   const match: Match = { is: 'replaced', name: next, next, old, taken, others: [old, ...others] };
   const isOver = ends(old) <= now;
