@@ -2,13 +2,14 @@ import { homedir } from 'node:os';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../contract/errors.ts';
-import type { Io } from '../contract/target.ts';
+import type { Resource } from '../contract/resource.ts';
+import type { Transport } from '../http/http.ts';
 import { kinds } from '../kinds/index.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import type { NomadClient } from '../targets/nomad/client.ts';
 import type { VaultClient } from '../targets/vault/client.ts';
 import { declaredConnections, environmentConnections, isConnection, type DeclaredConnection } from './connections.ts';
-import { openNomad, openVault } from './opening.ts';
+import { openNomad, openUnauthenticated, openVault } from './opening.ts';
 import type { ManifestOptions } from './options.ts';
 import { InvalidManifests, loadManifests } from './session.ts';
 
@@ -17,7 +18,11 @@ export interface Looked {
   readonly connections: readonly DeclaredConnection[];
   /** Those, and all others that are declared. */
   readonly declared: readonly DeclaredConnection[];
-  readonly io: Pick<Io, 'nomad' | 'vault'>;
+  /** What is declared beside connections. */
+  readonly resources: readonly Resource[];
+  readonly io: { nomad(connection: string): NomadClient; vault(connection: string): VaultClient };
+  /** A way to a connection's server without its token; the caller closes it. */
+  unauthenticated(connection: DeclaredConnection): Transport;
   /** What is not looked at, and why, a sentence each. */
   readonly notes: readonly string[];
   close(): Promise<void>;
@@ -70,7 +75,15 @@ export async function openToLook(
     nomad: (name) => clients.get(`NomadCluster/${name}`) as NomadClient,
     vault: (name) => clients.get(`VaultServer/${name}`) as VaultClient,
   };
-  return { connections, declared: all, io, notes, close };
+  return {
+    connections,
+    declared: all,
+    resources: resources.filter((r) => !isConnection(r)),
+    io,
+    unauthenticated: (connection) => openUnauthenticated(connection, access),
+    notes,
+    close,
+  };
 }
 
 function ofEnvironment(owner: string): ReturnType<typeof loadDirectory> {

@@ -3,7 +3,7 @@ import { systemClock, type Clock } from '../contract/clock.ts';
 import type { Credential } from '../contract/credential.ts';
 import { UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
-import type { HttpOptions } from '../http/http.ts';
+import { Http, type HttpOptions } from '../http/http.ts';
 import { connectOptions, type TlsOptions } from '../http/tls.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
@@ -77,6 +77,12 @@ export async function openVault(
   const options = { ...httpOf(connection, access), namespace };
   const credential = await vaultCredential(connection, credentialAccess(access, onChange), () => vaultTokens(options));
   return { client: new VaultClient({ ...options, token: credential }), credential };
+}
+
+/** Asks without any token, once. The address must be one that `openNomad` or `openVault` has let pass. */
+export function openUnauthenticated(connection: DeclaredConnection, access: Access): Http {
+  const retry = { retries: 0, minTimeout: 0, maxTimeout: 0 };
+  return new Http({ ...httpOf(connection, access), maxConnections: 1, timeoutMs: 10_000, retry });
 }
 
 function credentialAccess(access: Access, onChange: () => void): CredentialAccess {

@@ -3,6 +3,7 @@ import { crdYaml } from '../schema/index.ts';
 import { kinds } from '../kinds/index.ts';
 import { agentConfig } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
+import { doctor, type DoctorOptions } from './commands/doctor.ts';
 import { importLive, type ImportOptions } from './commands/import.ts';
 import { plan } from './commands/plan.ts';
 import { run as follow, type RunOptions } from './commands/run.ts';
@@ -83,6 +84,12 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .option('--namespace <namespace>', 'metadata.namespace of the manifests', 'default')
     .addHelpText('after', examples('import --out access', "import --out team --kind AclPolicy --name 'team-*'"))
     .action((options: ImportOptions) => run(importLive(options, terminal, stop)));
+
+  connections(root.command('doctor').description('look for what is wrong on Nomad and Vault, and say what to do'))
+    .addOption(output('text', 'json'))
+    .option('--make-token', 'also have every Nomad secrets engine make a token by each role, and revoke it', false)
+    .addHelpText('after', examples('doctor', 'doctor -f access', 'doctor -f access --make-token -o json'))
+    .action((options: DoctorOptions) => run(doctor(options, terminal, stop)));
 
   manifests(
     root.command('agent-config').description("print the vault blocks of Nomad's agents for an integration"),

@@ -19,6 +19,7 @@ const ALLOWED: Record<string, readonly string[]> = {
   telemetry: ['contract', 'plan'],
   sandbox: [],
   import: ['contract', 'plan'],
+  doctor: ['contract', 'kinds'],
 };
 
 const SRC = resolve(import.meta.dirname, '../../src');

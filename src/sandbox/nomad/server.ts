@@ -156,6 +156,8 @@ export class NomadSandbox {
         () => ({ status: 200, body: keyring.jwks(), headers: { 'cache-control': 'max-age=900' } }),
         'anybody',
       ),
+      // Nobody can have made one where nothing else is known of them.
+      route('GET', /^\/v1\/acl\/(?:binding-rules|auth-methods)$/, () => this.#indexed(this.store.index, []), 'anybody'),
     ];
   }
 

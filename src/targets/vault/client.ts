@@ -16,6 +16,7 @@ export interface VaultClientOptions extends HttpOptions {
 interface Reply {
   readonly data?: unknown;
   readonly auth?: unknown;
+  readonly lease_id?: unknown;
 }
 
 /** What node-vault hands to its transport, and what it wants back. */
@@ -87,6 +88,14 @@ export class VaultClient implements VaultApi {
     );
     if (typeof auth === 'object' && auth !== null) return auth as T;
     throw foreignAnswer('Vault', `PUT ${this.address}/v1/${path}`, 200);
+  }
+
+  /** What is given as a lease, or a renewal of one. @returns the whole reply. @throws TargetError, also for 404 */
+  async leased<T>(method: 'GET' | 'PUT', path: string, data?: unknown, signal?: AbortSignal): Promise<T> {
+    const ask = method === 'GET' ? this.#vault.read(path, { signal }) : this.#vault.write(path, data, { signal });
+    const reply = await this.#explained(method, path, () => ask as Promise<Reply>);
+    if (typeof reply.lease_id === 'string') return reply as T;
+    throw foreignAnswer('Vault', `${method} ${this.address}/v1/${path}`, 200);
   }
 
   async close(): Promise<void> {

@@ -1,0 +1,58 @@
+import type { NomadApi } from '../contract/target.ts';
+import { problem, type Found, type VaultCheck } from './check.ts';
+import { jwtConfig, jwtMounts, jwtRoles } from './mounts.ts';
+
+interface AgentVault {
+  readonly Enabled?: boolean | null;
+  readonly JWTAuthBackendPath?: string;
+  readonly Role?: string;
+  readonly DefaultIdentity?: { readonly Audience?: readonly string[] | null } | null;
+}
+interface Agent {
+  readonly config?: { readonly Vaults?: readonly AgentVault[] | null };
+}
+
+/** The `vault` blocks of the agent that answers, which need not be those of the others. */
+async function vaultBlocks(api: NomadApi, signal: AbortSignal): Promise<readonly AgentVault[]> {
+  const agent = (await api.get<Agent>('/v1/agent/self', {}, signal))?.body;
+  return (agent?.config?.Vaults ?? []).filter(({ Enabled }) => Enabled === true);
+}
+
+export const audiences: VaultCheck = {
+  name: 'vault-audiences',
+  fine: 'roles accept the audience of Nomad’s default identity, as far as the agent that answers tells it',
+  concerns: ['VaultJwtIntegration'],
+  async look({ api }, { nomads, signal }) {
+    const found: Found[] = [];
+    const mounts = new Set((await jwtMounts(api, signal)).map(({ path }) => path));
+    for (const nomad of nomads)
+      for (const { JWTAuthBackendPath = '', Role, DefaultIdentity } of await vaultBlocks(nomad.api, signal)) {
+        const path = JWTAuthBackendPath.replace(/\/$/, '');
+        const given = DefaultIdentity?.Audience ?? [];
+        if (given.length === 0 || !mounts.has(path)) continue;
+        const wanted = (Role ?? '') || ((await jwtConfig(api, path, signal))?.default_role ?? '');
+        const role = (await jwtRoles(api, path, signal)).find(({ name }) => name === wanted)?.role;
+        const who = `NomadCluster/${nomad.name}`;
+        if (role === undefined) found.push(absent(path, wanted, who));
+        else if (!given.some((aud) => role.bound_audiences?.includes(aud) === true))
+          found.push(other(path, wanted, given, role.bound_audiences ?? [], who));
+      }
+    return found;
+  },
+};
+
+function absent(path: string, role: string, who: string): Found {
+  return problem(
+    `auth/${path}/role/${role}`,
+    `workloads of ${who} log in by it, and it does not exist`,
+    'Make the role, or name another one: create_from_role in the vault block of the agents, default_role of the mount.',
+  );
+}
+
+function other(path: string, role: string, given: readonly string[], bound: readonly string[], who: string): Found {
+  return problem(
+    `auth/${path}/role/${role}`,
+    `its bound audiences are ${bound.join(', ') || 'none'}, and the default identity of ${who} has ${given.join(', ')}: logins fail with "invalid audience (aud) claim"`,
+    'Make them equal: boundAudiences of the role, or aud in default_identity of the agents.',
+  );
+}
