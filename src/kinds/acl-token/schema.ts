@@ -51,7 +51,7 @@ export const aclTokenSpec = z.strictObject({
   expirationTtl: duration
     .optional()
     .describe(
-      'How long the token lives: at least 1m, at most what the servers allow (24h unless set otherwise). A change replaces the token.',
+      'How long the token lives: at least 1m, at most what the servers allow (24h unless set otherwise). A change replaces the token. When it is over the token stays expired, unless there is a rotation.',
     ),
   rotation: rotationField,
   writeSecretTo: z
