@@ -22,9 +22,11 @@ export const audiences: VaultCheck = {
   name: 'vault-audiences',
   fine: 'roles accept the audience of Nomad’s default identity, as far as the agent that answers tells it',
   concerns: ['VaultJwtIntegration'],
-  async look({ api }, { nomads, signal }) {
+  async look(vault, setting) {
     const found: Found[] = [];
-    const mounts = new Set((await jwtMounts(api, signal)).map(({ path }) => path));
+    const { api } = vault;
+    const { nomads, signal } = setting;
+    const mounts = new Set((await jwtMounts(setting, vault)).map(({ path }) => path));
     for (const nomad of nomads)
       for (const { JWTAuthBackendPath = '', Role, DefaultIdentity } of await vaultBlocks(nomad.api, signal)) {
         const path = JWTAuthBackendPath.replace(/\/$/, '');

@@ -46,7 +46,7 @@ export const keysKnown: VaultCheck = {
   async look(vault, setting) {
     const { signal } = setting;
     const found: Found[] = [];
-    for (const { path } of await jwtMounts(vault.api, signal)) {
+    for (const { path } of await jwtMounts(setting, vault)) {
       const config = await jwtConfig(vault.api, path, signal);
       if (config === undefined) continue;
       const addresses = urlsOf(config);

@@ -16,9 +16,23 @@ export async function mountsIn(api: VaultApi, area: 'sys/auth' | 'sys/mounts', s
   return Object.entries(all).map(([path, { type, accessor }]) => ({ path: path.replace(/\/$/, ''), type, accessor }));
 }
 
-/** Where workloads log in: the mounts of type jwt. @throws TargetError */
-export async function jwtMounts(api: VaultApi, signal: AbortSignal): Promise<Mount[]> {
-  return (await mountsIn(api, 'sys/auth', signal)).filter(({ type }) => type === 'jwt');
+/** Where workloads log in: the mounts that are declared, where any is, else all of type jwt. @throws TargetError */
+export async function jwtMounts(setting: Setting, vault: VaultPatient): Promise<Mount[]> {
+  const mounts = await mountsIn(vault.api, 'sys/auth', setting.signal);
+  return meant(mounts, 'jwt', declaredFor<Referring>(setting, vault, 'VaultJwtIntegration'));
+}
+
+/** Paths of Nomad secrets engines, as above. @throws TargetError */
+export async function nomadEngines(setting: Setting, vault: VaultPatient): Promise<string[]> {
+  const mounts = await mountsIn(vault.api, 'sys/mounts', setting.signal);
+  const engines = declaredFor<Referring>(setting, vault, 'VaultNomadSecretsEngine');
+  return meant(mounts, 'nomad', engines).map(({ path }) => path);
+}
+
+/** A token that is just good enough for what is declared may not look at what is not. */
+function meant(mounts: readonly Mount[], type: string, declared: readonly Resource<Referring>[]): Mount[] {
+  const isMeant = ({ path }: Mount): boolean => declared.length === 0 || declared.some((r) => r.spec.path === path);
+  return mounts.filter((mount) => mount.type === type && isMeant(mount));
 }
 
 export interface JwtConfig {

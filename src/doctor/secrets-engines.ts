@@ -10,7 +10,7 @@ import {
   type VaultCheck,
   type VaultPatient,
 } from './check.ts';
-import { declaredFor, mountsIn, nomadOf } from './mounts.ts';
+import { declaredFor, nomadEngines, nomadOf } from './mounts.ts';
 
 const KIND = 'VaultNomadSecretsEngine';
 const CONCERNS = [KIND, 'VaultNomadRole'];
@@ -22,10 +22,6 @@ interface Role {
   readonly policies: readonly string[] | null;
 }
 
-async function engines({ api }: VaultPatient, signal: AbortSignal): Promise<string[]> {
-  return (await mountsIn(api, 'sys/mounts', signal)).filter(({ type }) => type === 'nomad').map(({ path }) => path);
-}
-
 export const secretsEngines: VaultCheck = {
   name: 'vault-nomad-engines',
   fine: 'every Nomad secrets engine has its access to Nomad',
@@ -33,7 +29,7 @@ export const secretsEngines: VaultCheck = {
   async look(vault, setting) {
     const { signal } = setting;
     const found: Found[] = [];
-    for (const path of await engines(vault, signal)) {
+    for (const path of await nomadEngines(setting, vault)) {
       const access = await vault.api.read<Access>(`${path}/config/access`, signal);
       if (access === undefined) {
         found.push(await unconfigured(vault, path, signal));
@@ -119,9 +115,10 @@ export const madeTokens: VaultCheck = {
   fine: 'every role of a Nomad secrets engine gives a token, which can be revoked',
   concerns: CONCERNS,
   makesTokens: true,
-  async look(vault, { signal }) {
+  async look(vault, setting) {
+    const { signal } = setting;
     const found: Found[] = [];
-    for (const path of await engines(vault, signal))
+    for (const path of await nomadEngines(setting, vault))
       for (const role of await vault.api.list(`${path}/role`, signal))
         found.push(...(await tried(vault, `${path}/creds/${encodeURIComponent(role)}`, signal)));
     return found;

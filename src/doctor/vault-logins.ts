@@ -1,5 +1,5 @@
-import { problem, type Found, type VaultCheck } from './check.ts';
-import { jwtConfig, jwtMounts, jwtRoles, mountsIn } from './mounts.ts';
+import { problem, type Found, type Setting, type VaultCheck, type VaultPatient } from './check.ts';
+import { jwtConfig, jwtMounts, jwtRoles } from './mounts.ts';
 
 const KIND = 'VaultJwtIntegration';
 
@@ -7,9 +7,11 @@ export const leftovers: VaultCheck = {
   name: 'vault-auth-mounts',
   fine: 'every JWT auth mount is configured',
   concerns: [KIND],
-  async look({ api }, { signal }) {
+  async look(vault, setting) {
     const found: Found[] = [];
-    for (const { path } of await jwtMounts(api, signal)) {
+    const { signal } = setting;
+    const { api } = vault;
+    for (const { path } of await jwtMounts(setting, vault)) {
       if ((await jwtConfig(api, path, signal)) !== undefined) continue;
       found.push(
         problem(
@@ -27,22 +29,36 @@ export const rolePolicies: VaultCheck = {
   name: 'vault-role-policies',
   fine: 'every policy that a role of a JWT mount names is there',
   concerns: [KIND],
-  async look({ api }, { signal }) {
+  async look(vault, setting) {
     const found: Found[] = [];
-    const known = new Set(await api.list('sys/policies/acl', signal));
-    for (const { path } of await jwtMounts(api, signal))
-      for (const { name, role } of await jwtRoles(api, path, signal))
-        for (const policy of (role.token_policies ?? []).filter((p) => !known.has(p)))
-          found.push(
-            problem(
-              `auth/${path}/role/${name}`,
-              `it gives the policy ${policy}, which does not exist: who logs in by it may do nothing by that policy`,
-              `Make the policy ${policy}, or take its name out of the role.`,
-            ),
-          );
+    const textOf = policyReader(vault, setting);
+    for (const { path } of await jwtMounts(setting, vault))
+      for (const { name, role } of await jwtRoles(vault.api, path, setting.signal))
+        for (const policy of role.token_policies ?? [])
+          if ((await textOf(policy)) === undefined)
+            found.push(
+              problem(
+                `auth/${path}/role/${name}`,
+                `it gives the policy ${policy}, which does not exist: who logs in by it may do nothing by that policy`,
+                `Make the policy ${policy}, or take its name out of the role.`,
+              ),
+            );
     return found;
   },
 };
+
+/** Reads each policy once. */
+function policyReader({ api }: VaultPatient, { signal }: Setting): (name: string) => Promise<string | undefined> {
+  const read = new Map<string, Promise<string | undefined>>();
+  return (name) => {
+    const known = read.get(name);
+    if (known !== undefined) return known;
+    const path = `sys/policies/acl/${encodeURIComponent(name)}`;
+    const text = api.read<{ policy: string }>(path, signal).then((data) => data?.policy);
+    read.set(name, text);
+    return text;
+  };
+}
 
 const TEMPLATE = /identity\.entity\.aliases\.([A-Za-z0-9_-]+)\./g;
 
@@ -50,14 +66,13 @@ export const accessors: VaultCheck = {
   name: 'vault-accessors',
   fine: 'templated policies name the accessors of the mounts of now',
   concerns: [KIND],
-  async look({ api }, { signal }) {
-    const mounts = await mountsIn(api, 'sys/auth', signal);
+  async look(vault, setting) {
     const found = new Map<string, Found>();
-    for (const { path, accessor } of mounts.filter(({ type }) => type === 'jwt'))
-      for (const { role } of await jwtRoles(api, path, signal))
+    const textOf = policyReader(vault, setting);
+    for (const { path, accessor } of await jwtMounts(setting, vault))
+      for (const { role } of await jwtRoles(vault.api, path, setting.signal))
         for (const name of role.token_policies ?? []) {
-          const policy = await api.read<{ policy: string }>(`sys/policies/acl/${encodeURIComponent(name)}`, signal);
-          const named = new Set([...(policy?.policy ?? '').matchAll(TEMPLATE)].map(([, of = '']) => of));
+          const named = new Set([...((await textOf(name)) ?? '').matchAll(TEMPLATE)].map(([, of = '']) => of));
           if (named.size > 0 && !named.has(accessor)) found.set(name, stale(name, [...named], path, accessor));
         }
     return [...found.values()];

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { diagnose } from '../doctor/diagnosis.ts';
 import { requireServers } from '../servers/binaries.ts';
@@ -138,6 +139,17 @@ describe.skipIf(!requireServers('nomad', 'vault'))('doctor on real servers', () 
       1,
       expect.stringContaining('sys/auth/jwt-nomad: our token lacks write, delete, sudo'),
     ]);
+  });
+
+  it('a token of Vault that is just good enough has nothing wrong, whatever else is mounted there', async () => {
+    const policy = readFileSync('manifests/vault/nomad-access.hcl', 'utf8');
+    await new LiveVault(vault).request('POST', 'sys/policies/acl/nomad-access', { policy });
+    await onVault('auth', 'enable', '-path=of-others', 'jwt');
+    const token = (await onVault('token', 'create', '-policy=nomad-access', '-field=token')).trim();
+    const { outcome } = workspace.start(['doctor', '-f', 'manifests'], { VAULT_TOKEN: token });
+    const { code, stdout } = await outcome;
+    expect([code, stdout]).toEqual([0, expect.stringContaining('0 errors, 0 warnings')]);
+    await onVault('auth', 'disable', 'of-others');
   });
 
   it('a secrets engine without access, by a token that is dead, and one that could not be disabled', async () => {
