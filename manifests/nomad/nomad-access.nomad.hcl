@@ -4,7 +4,13 @@
 variable "nomad_address" {
   type        = string
   default     = "http://127.0.0.1:4646"
-  description = "Nomad's HTTP API as the replicas reach it, and the only address that the token is sent to."
+  description = "Nomad's HTTP API as the replicas reach it, and the only address that a token is sent to."
+}
+
+variable "auth_method" {
+  type        = string
+  default     = "nomad-access"
+  description = "JWT auth method that the replicas log in by, with their workload identity. Empty: a management token from the variable nomad/jobs/nomad-access."
 }
 
 variable "program" {
@@ -100,17 +106,29 @@ job "nomad-access" {
       kill_signal  = "SIGTERM"
       kill_timeout = "30s"
 
-      # The management token. A job may read the variable of its own name without any policy.
-      template {
-        destination = "${NOMAD_SECRETS_DIR}/nomad-token"
-        perms       = "0600"
-        change_mode = "restart"
-        data        = <<-EOT
-          {{ with nomadVar "nomad/jobs/nomad-access" }}{{ .token }}{{ end }}
-        EOT
+      # Who it is, for the login. Nomad renews the file.
+      identity {
+        name        = "operator"
+        aud         = ["nomad"]
+        file        = true
+        ttl         = "1h"
+        change_mode = "noop"
       }
 
-      # The connection that the token is for, and the one that the inventory is kept through.
+      # Without an auth method, a management token. A job may read the variable of its own name without any policy.
+      dynamic "template" {
+        for_each = var.auth_method == "" ? ["token"] : []
+        content {
+          destination = "${NOMAD_SECRETS_DIR}/nomad-token"
+          perms       = "0600"
+          change_mode = "restart"
+          data        = <<-EOT
+            {{ with nomadVar "nomad/jobs/nomad-access" }}{{ .token }}{{ end }}
+          EOT
+        }
+      }
+
+      # The connection that we log in to, and the one that the inventory is kept through.
       template {
         destination = "${NOMAD_TASK_DIR}/manifests/connection.yaml"
         change_mode = "restart"
@@ -122,7 +140,7 @@ job "nomad-access" {
           spec:
             address: ${var.nomad_address}
             auth:
-              tokenFile: {{ env "NOMAD_SECRETS_DIR" }}/nomad-token
+              ${var.auth_method == "" ? "tokenFile: {{ env \"NOMAD_SECRETS_DIR\" }}/nomad-token" : "jwt: { method: ${var.auth_method}, tokenFile: '{{ env \"NOMAD_SECRETS_DIR\" }}/nomad_operator.jwt' }"}
         EOT
       }
 

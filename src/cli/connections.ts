@@ -67,7 +67,7 @@ export function declaredConnections(declaring: Declaring): DeclaredConnection[] 
   const former = recorded
     .filter((c) => !known.has(`${c.kind}/${c.name}`))
     .map(({ kind, name, spec, folder = '.', isFromEnvironment = false }) => {
-      const whole = { ...(spec as Spec), ...(isFromEnvironment && environmentOf(kind, env)) };
+      const whole = { ...(spec as Spec), ...(isFromEnvironment && environmentOf(kind, env)) } as Spec;
       const origin = { folder: resolve(base, folder), isFromEnvironment, isRecorded: true };
       return refuseMoved(connectionOf(kind, name, whole, origin), declaring, undefined);
     });
@@ -86,6 +86,7 @@ function inKubernetes(connection: DeclaredConnection): DeclaredConnection {
 /** As the inventory remembers it. @param pathName how it writes a path. */
 export function recordOf(c: DeclaredConnection, pathName: (absolute: string) => string): RecordedConnection {
   const { kind, name, address, spec } = c;
+  const vault = vaultBehind(c);
   return {
     kind,
     name,
@@ -93,7 +94,13 @@ export function recordOf(c: DeclaredConnection, pathName: (absolute: string) => 
     spec,
     folder: pathName(c.folder),
     ...(c.isFromEnvironment && { isFromEnvironment: true }),
+    ...(vault !== undefined && { credentialFrom: `VaultServer/${vault}` }),
   };
+}
+
+/** The VaultServer that gives the credential of a NomadCluster, if one does. */
+export function vaultBehind({ kind, spec }: Pick<DeclaredConnection, 'kind' | 'spec'>): string | undefined {
+  return kind === 'NomadCluster' ? (spec as NomadClusterSpec).auth.vault?.vaultRef : undefined;
 }
 
 /** Where it leads to, and how, may have another spelling today. */

@@ -1,17 +1,24 @@
 import { homedir } from 'node:os';
 import { join, resolve, sep } from 'node:path';
 import type { Clock } from '../contract/clock.ts';
-import { fixedCredential, type Credential, type VaultTokens } from '../contract/credential.ts';
+import {
+  fixedCredential,
+  type Credential,
+  type NomadLeases,
+  type NomadTokens,
+  type VaultTokens,
+} from '../contract/credential.ts';
 import { TargetError, UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
 import type { CredentialName } from '../credentials/credential-text.ts';
 import { FileCredential, readCredential } from '../credentials/file.ts';
 import { RenewedCredential } from '../credentials/renewed.ts';
 import { SecretCredential } from '../credentials/secret.ts';
-import { VaultSession, type VaultLogin } from '../credentials/vault-session.ts';
+import { nomadLease, nomadLogin, vaultLogin, type VaultLogin } from '../credentials/issuers.ts';
+import { Session, type Issuer } from '../credentials/session.ts';
 import type { NomadAuth, SecretKey, VaultAuth } from '../kinds/connection.ts';
 import type { Environment } from '../targets/environment.ts';
-import type { DeclaredConnection } from './connections.ts';
+import { vaultBehind, type DeclaredConnection } from './connections.ts';
 
 /** What credentials are made with. */
 export interface CredentialAccess {
@@ -34,10 +41,21 @@ const FIRST_LOGIN_MS = { once: 60_000, lasting: 3_000 };
 
 /**
  * Whether what is sent is where we run, and not where the connection is declared: then whoever declares it must not
- * decide where it goes.
+ * decide where it goes. What a VaultServer gives counts as what we log in there by.
+ * @param connections those that are opened together with it.
  */
-export function isOurs({ spec, folder }: DeclaredConnection, isKubernetes: boolean): boolean {
-  const auth: VaultAuth = spec.auth;
+export function isOurs(
+  connection: DeclaredConnection,
+  isKubernetes: boolean,
+  connections: readonly DeclaredConnection[],
+): boolean {
+  const { spec, folder } = connection;
+  const vaultName = vaultBehind(connection);
+  if (vaultName !== undefined) {
+    const vault = connections.find(({ kind, name }) => kind === 'VaultServer' && name === vaultName);
+    return vault === undefined || isOurs(vault, isKubernetes, []);
+  }
+  const auth = spec.auth as VaultAuth & { readonly jwt?: { readonly tokenFile: string } | undefined };
   if (auth.tokenSecretRef !== undefined) return false;
   if (auth.approle !== undefined)
     return auth.approle.secretIdFile !== undefined || auth.approle.secretIdEnv !== undefined;
@@ -46,9 +64,35 @@ export function isOurs({ spec, folder }: DeclaredConnection, isKubernetes: boole
   return !isKubernetes || !resolve(folder, login.tokenFile).startsWith(PROJECTED.replaceAll('/', sep));
 }
 
+/** What logins at Nomad need beside what every credential does. */
+export interface NomadWays {
+  readonly tokens: () => NomadTokens;
+  /** Of the VaultServer of that name, as it is open now. @throws TargetError where there is none. */
+  readonly leases: (vault: string) => NomadLeases;
+}
+
 /** @throws UsageError where there will be none as long as we run. */
-export async function nomadCredential(connection: DeclaredConnection, access: CredentialAccess): Promise<Credential> {
-  return staticToken(connection, access, access.onChange);
+export async function nomadCredential(
+  connection: DeclaredConnection,
+  access: CredentialAccess,
+  { tokens, leases }: NomadWays,
+): Promise<Credential> {
+  const { jwt, vault } = connection.spec.auth as NomadAuth;
+  if (jwt !== undefined) {
+    const read = (): Promise<string> => tokenIn(connection, jwt.tokenFile, 'spec.auth.jwt.tokenFile');
+    return sessionOf(nomadLogin(jwt.method, read, tokens()), access);
+  }
+  if (vault === undefined) return staticToken(connection, access, access.onChange);
+  const { vaultRef, mount, role } = vault;
+  return sessionOf(
+    nomadLease(`${mount}/creds/${role}`, () => leases(vaultRef), tokens()),
+    access,
+  );
+}
+
+function sessionOf(issuer: Issuer, { clock, random, isLasting, onChange }: CredentialAccess): Promise<Session> {
+  const firstMs = isLasting ? FIRST_LOGIN_MS.lasting : FIRST_LOGIN_MS.once;
+  return Session.open({ issuer, clock, random, firstMs, onChange });
 }
 
 /** @throws UsageError where there will be none as long as we run. */
@@ -58,11 +102,10 @@ export async function vaultCredential(
   vault: () => VaultTokens,
 ): Promise<Credential> {
   const { clock, random, isLasting, onChange } = access;
-  let session: VaultSession | undefined;
+  let session: Session | undefined;
   const login = await loginOf(connection, access, () => session?.retry());
   if (login !== undefined) {
-    const firstMs = isLasting ? FIRST_LOGIN_MS.lasting : FIRST_LOGIN_MS.once;
-    session = await VaultSession.open({ login, vault: vault(), clock, random, firstMs, onChange });
+    session = await sessionOf(vaultLogin(login, vault()), access);
     return session;
   }
   let renewed: RenewedCredential | undefined;
@@ -79,7 +122,7 @@ async function loginOf(
   access: CredentialAccess,
   onChange: () => void,
 ): Promise<VaultLogin | undefined> {
-  const { kubernetes, jwt, approle }: VaultAuth = spec.auth;
+  const { kubernetes, jwt, approle } = spec.auth as VaultAuth;
   if (approle !== undefined) {
     const source = { ...connection, spec, folder };
     const from = await textFrom(source, access, onChange, 'SecretID', 'spec.auth.approle', {
@@ -98,12 +141,19 @@ async function loginOf(
   const hint = `spec.auth.${kubernetes === undefined ? 'jwt' : 'kubernetes'}.tokenFile`;
   return {
     path: `auth/${login.mount}/login`,
-    body: async () => {
-      const found = await readCredential({ path: resolve(folder, login.tokenFile), name: 'token', hint });
-      if ('trouble' in found) throw new TargetError(found.trouble.error, { class: 'denied' });
-      return { role: login.role, jwt: found.text };
-    },
+    body: async () => ({ role: login.role, jwt: await tokenIn({ folder }, login.tokenFile, hint) }),
   };
+}
+
+/** @param hint for the message where there is none: what to set. @throws TargetError */
+async function tokenIn(
+  { folder }: Pick<DeclaredConnection, 'folder'>,
+  tokenFile: string,
+  hint: string,
+): Promise<string> {
+  const found = await readCredential({ path: resolve(folder, tokenFile), name: 'token', hint });
+  if ('trouble' in found) throw new TargetError(found.trouble.error, { class: 'denied' });
+  return found.text;
 }
 
 async function staticToken(
@@ -111,7 +161,7 @@ async function staticToken(
   access: CredentialAccess,
   onChange: () => void,
 ): Promise<Credential> {
-  const { tokenSecretRef, tokenFile, tokenEnv }: NomadAuth = connection.spec.auth;
+  const { tokenSecretRef, tokenFile, tokenEnv } = connection.spec.auth;
   const found = await textFrom(connection, access, onChange, 'token', 'spec.auth', {
     secretRef: tokenSecretRef,
     file: tokenFile,

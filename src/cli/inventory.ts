@@ -9,8 +9,8 @@ import { keyText } from '../plan/step.ts';
 import { fileState } from '../state/file.ts';
 import { nomadState } from '../state/nomad.ts';
 import { NomadVariables } from '../targets/nomad/variables.ts';
-import { declaredConnections, environmentConnections, type DeclaredConnection } from './connections.ts';
-import { openNomad, type Access } from './opening.ts';
+import { declaredConnections, environmentConnections, vaultBehind, type DeclaredConnection } from './connections.ts';
+import { openNomad, openVault, type Access } from './opening.ts';
 import { placeText, type Places } from './options.ts';
 
 /** Where the inventory lives, opened. */
@@ -33,30 +33,44 @@ export async function openState(
   access: Access,
 ): Promise<OpenState> {
   if (state.in === 'file') return { backend: fileState(state.path), close: () => Promise.resolve() };
-  const cluster = clusterIn(resources, base, access);
-  const { client, credential } = await openNomad(cluster, access);
-  if (credential.trouble !== undefined) {
-    await client.close();
-    throw new UsageError(`NomadCluster ${cluster.name}: ${credential.trouble.error}`);
+  const { cluster, connections } = clusterIn(resources, base, access);
+  const vault = connections.find((c) => c.kind === 'VaultServer' && c.name === vaultBehind(cluster));
+  const behind = vault && (await openVault(vault, access));
+  const { leases } = behind ?? {};
+  const open = await openNomad(cluster, { ...access, connections, ...(leases && { leases: () => leases }) });
+  const { client, credential } = open;
+  const close = async (): Promise<void> => {
+    await open.close();
+    await behind?.close();
+  };
+  // What passes is waited for by whoever asks.
+  if (credential.trouble?.reason === 'Denied') {
+    const { error } = credential.trouble;
+    await close();
+    throw new UsageError(`NomadCluster ${cluster.name}: ${error}`);
   }
   const holder = `process ${String(process.pid)} on ${hostname()}`;
   const { path, namespace } = state;
   return {
     backend: nomadState({ api: new NomadVariables(client), path, namespace, holder }),
-    close: () => client.close(),
+    close,
   };
 }
 
-function clusterIn(resources: readonly Resource[], base: string, { env }: Access): DeclaredConnection {
+function clusterIn(
+  resources: readonly Resource[],
+  base: string,
+  { env }: Access,
+): { cluster: DeclaredConnection; connections: DeclaredConnection[] } {
   const recorded = environmentConnections(env).map(({ kind, spec }) => {
     const { address } = spec as { address: string };
-    const whole = { maxConnections: 8, resyncInterval: '5m', ...(spec as object) };
+    const whole = { maxConnections: 8, resyncInterval: '5m', sweepInterval: '15s', ...(spec as object) };
     return { kind, name: CLUSTER, address, spec: whole, isFromEnvironment: true };
   });
   const connections = declaredConnections({ resources, recorded, accepted: [CLUSTER], base, env, isKubernetes: false });
   const found = connections.find((c) => c.kind === 'NomadCluster' && c.name === CLUSTER);
   if (found === undefined) throw new UsageError(`an inventory in Nomad needs a NomadCluster named ${CLUSTER}`);
-  return found;
+  return { cluster: found, connections };
 }
 
 /** What the inventory holds. @throws UsageError where it is not for us. */

@@ -1,3 +1,4 @@
+import type { NomadLeases } from '../contract/credential.ts';
 import { messageOf, TargetError, UsageError } from '../contract/errors.ts';
 import { typesOf, type ConnectionReference } from '../contract/kind.ts';
 import type { Resource } from '../contract/resource.ts';
@@ -5,7 +6,7 @@ import type { Io, NomadApi, VaultApi } from '../contract/target.ts';
 import type { Ledger } from '../engine/ledger.ts';
 import { kindOf, kinds } from '../kinds/index.ts';
 import type { Unreadable } from '../plan/step.ts';
-import { declaredConnections, recordOf, type Declaring, type DeclaredConnection } from './connections.ts';
+import { declaredConnections, recordOf, vaultBehind, type Declaring, type DeclaredConnection } from './connections.ts';
 import { openNomad, openVault, type Access, type Open } from './opening.ts';
 import { pathNameIn } from './options.ts';
 
@@ -66,17 +67,29 @@ export class OpenConnections {
     const declared = declaredConnections({ ...this.#options, isKubernetes, resources, recorded: ledger.connections() });
     const used = usedBy(resources, ledger, inScope);
     if (opensAll) for (const c of declared) if (!c.isRecorded) used.add(keyOf(c));
-    const together = declared.filter((c) => used.has(keyOf(c)));
-    const connections = await Promise.all(
-      declared.map((c) => (together.includes(c) ? this.#open(c, together) : Promise.resolve(c))),
-    );
-    const kept = new Set(connections.map(keyOf).filter((key) => used.has(key)));
-    for (const [key, { open }] of this.#opened) {
-      if (kept.has(key)) continue;
-      this.#opened.delete(key);
-      await open?.client.close();
+    for (const c of declared) {
+      const vault = vaultBehind(c);
+      if (vault !== undefined && used.has(keyOf(c))) used.add(`VaultServer/${vault}`);
     }
+    const together = declared.filter((c) => used.has(keyOf(c)));
+    const opened = new Map<DeclaredConnection, DeclaredConnection>();
+    // What gives credentials comes before what needs them.
+    for (const kind of ['VaultServer', 'NomadCluster'] as const) {
+      const ofKind = together.filter((c) => c.kind === kind);
+      await Promise.all(ofKind.map(async (c) => opened.set(c, await this.#open(c, together))));
+    }
+    const connections = declared.map((c) => opened.get(c) ?? c);
+    await this.#closeAllBut(new Set(together.map(keyOf)));
     return connections;
+  }
+
+  /** What needs credentials before what gives them: it may have some to give back. */
+  async #closeAllBut(kept: ReadonlySet<string>): Promise<void> {
+    for (const kind of ['NomadCluster', 'VaultServer']) {
+      const gone = [...this.#opened].filter(([key, { connection }]) => connection.kind === kind && !kept.has(key));
+      for (const [key] of gone) this.#opened.delete(key);
+      await Promise.all(gone.flatMap(([, { open }]) => open?.close() ?? []));
+    }
   }
 
   /** Whether it is in use: opened, or refused for the reason that it carries. */
@@ -86,9 +99,7 @@ export class OpenConnections {
 
   async close(): Promise<void> {
     await this.#turn.catch(() => undefined);
-    const open = [...this.#opened.values()].flatMap((opened) => opened.open ?? []);
-    this.#opened.clear();
-    await Promise.all(open.map(({ client }) => client.close()));
+    await this.#closeAllBut(new Set());
   }
 
   async #open(connection: DeclaredConnection, connections: readonly DeclaredConnection[]): Promise<DeclaredConnection> {
@@ -99,7 +110,7 @@ export class OpenConnections {
     const opening = await this.#opening(connection, connections);
     const opened: Opened = { ...opening, declared, shown: opening.connection };
     this.#opened.set(key, opened);
-    await before?.open?.client.close();
+    await before?.open?.close();
     // Tried again in vain: nothing has changed.
     if (before?.declared === declared && isSameRefusal(before.shown, opened.connection)) opened.shown = before.shown;
     else this.#show(opened, true);
@@ -124,7 +135,8 @@ export class OpenConnections {
   ): Promise<Pick<Opened, 'connection' | 'open'>> {
     if (connection.refused !== undefined) return { connection, open: undefined };
     const { isStrict } = this.#options;
-    const access = { ...this.#options, connections, isLasting: !isStrict };
+    const leases = (vault: string): NomadLeases => this.#leases(vault);
+    const access = { ...this.#options, connections, leases, isLasting: !isStrict };
     const onChange = (): void => {
       this.#changed(connection);
     };
@@ -134,7 +146,7 @@ export class OpenConnections {
         : openVault(connection, access, onChange));
       const trouble = troubleOf({ connection, open });
       if (!isStrict || trouble?.reason !== 'Denied') return { connection, open };
-      await open.client.close();
+      await open.close();
       throw new UsageError(trouble.error);
     } catch (error) {
       if (isStrict) throw error;
@@ -147,6 +159,13 @@ export class OpenConnections {
     const opened = this.#opened.get(keyOf(connection));
     if (opened?.connection !== connection) return;
     if (troubleOf(opened)?.error !== opened.shown.refused?.error) this.#options.onChange?.();
+  }
+
+  #leases(vault: string): NomadLeases {
+    const opened = this.#opened.get(`VaultServer/${vault}`);
+    if (opened?.open?.leases !== undefined) return opened.open.leases;
+    const why = opened?.shown.refused?.error ?? `there is no VaultServer named ${vault}, which spec.auth.vault names`;
+    throw new TargetError(why, { class: 'dependency' });
   }
 
   #client(kind: DeclaredConnection['kind'], name: string): NomadApi | VaultApi {

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { systemClock, type Clock } from '../contract/clock.ts';
-import type { Credential } from '../contract/credential.ts';
-import { UsageError } from '../contract/errors.ts';
+import type { Credential, NomadLeases } from '../contract/credential.ts';
+import { TargetError, UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
 import { Http, type HttpOptions } from '../http/http.ts';
 import { connectOptions, type TlsOptions } from '../http/tls.ts';
@@ -9,7 +9,9 @@ import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
 import { NomadClient } from '../targets/nomad/client.ts';
+import { nomadTokens } from '../targets/nomad/tokens.ts';
 import { VaultClient } from '../targets/vault/client.ts';
+import { nomadLeases } from '../targets/vault/leases.ts';
 import { vaultTokens } from '../targets/vault/tokens.ts';
 import type { DeclaredConnection } from './connections.ts';
 import { isOurs, nomadCredential, vaultCredential, type CredentialAccess } from './credentials.ts';
@@ -21,6 +23,8 @@ export interface Access {
   readonly allowed: readonly string[];
   /** All that are opened together. */
   readonly connections: readonly DeclaredConnection[];
+  /** Leases of the VaultServer of that name, as it is open now. @throws TargetError where it is not. */
+  readonly leases?: (vault: string) => NomadLeases;
   /** Given where connections are declared in Kubernetes, by administrators, and Secrets hold credentials. */
   readonly kubernetes?: KubernetesApi | undefined;
   /** Asked in the tick of every send. @see HttpOptions.gate */
@@ -35,10 +39,14 @@ export interface Access {
   readonly isLasting?: boolean;
 }
 
-/** A connection that is open. Closing the client ends the credential, too. */
+/** A connection that is open. */
 export interface Open<Client> {
   readonly client: Client;
   readonly credential: Credential;
+  /** Of a VaultServer: tokens of its secrets engine for Nomad. */
+  readonly leases?: NomadLeases;
+  /** Ends the credential, too. */
+  close(): Promise<void>;
 }
 
 /**
@@ -56,14 +64,19 @@ export async function openNomad(
   // A proxy's password is a credential of ours, wherever the token comes from.
   const httpAuth = isAllowed(connection, address, access) ? access.env['NOMAD_HTTP_AUTH'] : undefined;
   const http = httpOf(connection, access);
-  const credential = await nomadCredential(connection, credentialAccess(access, onChange));
-  const client = new NomadClient({
-    ...http,
-    token: credential,
-    region: spec.region,
-    httpAuth: httpAuth === '' ? undefined : httpAuth,
+  const options = { ...http, region: spec.region, httpAuth: httpAuth === '' ? undefined : httpAuth };
+  const made: { client?: NomadClient } = {};
+  const changed = (): void => {
+    made.client?.tokenChanged();
+    onChange();
+  };
+  const credential = await nomadCredential(connection, credentialAccess(access, changed), {
+    tokens: () => nomadTokens(options),
+    leases: access.leases ?? noLeases,
   });
-  return { client, credential };
+  const client = new NomadClient({ ...options, token: credential });
+  made.client = client;
+  return { client, credential, close: () => client.close() };
 }
 
 /** As `openNomad`. */
@@ -76,7 +89,17 @@ export async function openVault(
   guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
   const options = { ...httpOf(connection, access), namespace };
   const credential = await vaultCredential(connection, credentialAccess(access, onChange), () => vaultTokens(options));
-  return { client: new VaultClient({ ...options, token: credential }), credential };
+  const leases = nomadLeases(options, credential);
+  const client = new VaultClient({ ...options, token: credential });
+  const close = async (): Promise<void> => {
+    await client.close();
+    await leases.close();
+  };
+  return { client, credential, leases, close };
+}
+
+function noLeases(vault: string): never {
+  throw new TargetError(`there is no VaultServer named ${vault}, which spec.auth.vault names`, { class: 'dependency' });
 }
 
 /** Asks without any token, once. The address must be one that `openNomad` or `openVault` has let pass. */
@@ -113,7 +136,11 @@ function isAllowed(connection: DeclaredConnection, fromEnvironment: string, { al
 
 /** Who writes manifests need not hold the credentials: they go only where whoever holds them said. */
 function guardAddress(connection: DeclaredConnection, fromEnvironment: string, variable: string, access: Access): void {
-  if (!isOurs(connection, access.kubernetes !== undefined) || isAllowed(connection, fromEnvironment, access)) return;
+  if (
+    !isOurs(connection, access.kubernetes !== undefined, access.connections) ||
+    isAllowed(connection, fromEnvironment, access)
+  )
+    return;
   const source = connection.isRecorded
     ? 'the inventory'
     : access.kubernetes

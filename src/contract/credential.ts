@@ -28,23 +28,49 @@ export function fixedCredential(token: string): Credential {
   };
 }
 
-/** A token of Vault's, with the time that it has. */
-export interface VaultLease {
+/** A token that is given for a time. */
+export interface Lease {
   readonly token: string;
   /** 0: it never ends. */
   readonly ttlSeconds: number;
+  /** Whether a renewal may make it last longer. */
   readonly isRenewable: boolean;
+  /** What it is renewed and revoked by, where that is not the token itself: a lease ID of Vault's, an accessor ID of Nomad's. */
+  readonly id?: string;
 }
 
 /** What Vault does with the tokens themselves. One try each: whoever asks tries again. */
 export interface VaultTokens {
   /** @param path `auth/kubernetes/login` @throws TargetError */
-  login(path: string, body: Readonly<Record<string, string>>, signal: AbortSignal): Promise<VaultLease>;
+  login(path: string, body: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Lease>;
   /** @throws TargetError */
-  renew(token: string, signal: AbortSignal): Promise<VaultLease>;
+  renew(token: string, signal: AbortSignal): Promise<Lease>;
   /** @returns undefined where Vault knows no such token (any more). @throws TargetError */
-  lookup(token: string, signal: AbortSignal): Promise<VaultLease | undefined>;
+  lookup(token: string, signal: AbortSignal): Promise<Lease | undefined>;
   /** @throws TargetError */
   revoke(token: string, signal: AbortSignal): Promise<void>;
   close(): Promise<void>;
+}
+
+/** What Nomad does with the tokens that we act by. One try each. */
+export interface NomadTokens {
+  /** @param method name of an auth method @param jwt what it takes @throws TargetError, which never repeats the JWT. */
+  login(method: string, jwt: string, signal: AbortSignal): Promise<Lease>;
+  /** Until the region knows a token: one that another region made comes there later. @throws TargetError after a while. */
+  arrived(token: string, signal: AbortSignal): Promise<void>;
+  /** @returns undefined where Nomad knows no such token (any more), or it has ended. @throws TargetError */
+  lookup(token: string, signal: AbortSignal): Promise<{ readonly accessorId: string } | undefined>;
+  /** Deletes the token, with its own right. @throws TargetError */
+  remove(lease: Lease, signal: AbortSignal): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Leases of Vault's secrets engine for Nomad. One try each. */
+export interface NomadLeases {
+  /** @param path `nomad/creds/operator` @throws TargetError */
+  issue(path: string, signal: AbortSignal): Promise<Lease>;
+  /** @throws TargetError */
+  renew(lease: Lease, signal: AbortSignal): Promise<Lease>;
+  /** @throws TargetError */
+  revoke(lease: Lease, signal: AbortSignal): Promise<void>;
 }

@@ -10,6 +10,8 @@ export interface RecordedConnection {
   readonly folder?: string | undefined;
   /** It was not declared, but made from the environment. */
   readonly isFromEnvironment?: boolean | undefined;
+  /** `kind/name` of the connection that its credential comes from: remembered as long as this one. */
+  readonly credentialFrom?: string | undefined;
 }
 
 /** All of an inventory but its objects. Paths are relative to `base`. */

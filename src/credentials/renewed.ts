@@ -1,5 +1,5 @@
 import { untilAborted, type Clock } from '../contract/clock.ts';
-import type { Credential, VaultLease, VaultTokens } from '../contract/credential.ts';
+import type { Credential, Lease, VaultTokens } from '../contract/credential.ts';
 import { TargetError } from '../contract/errors.ts';
 import { backoffMs, LONGEST_SLEEP_MS, renewalMs } from './renewal.ts';
 
@@ -61,9 +61,9 @@ export class RenewedCredential implements Credential {
   async #renewing(token: string, changed: AbortSignal): Promise<void> {
     const { vault, clock, random } = this.#options;
     const signal = AbortSignal.any([changed, this.#ended.signal]);
-    let renewed: VaultLease | undefined;
+    let renewed: Lease | undefined;
     let failures = 0;
-    const ask = async (): Promise<VaultLease | undefined> =>
+    const ask = async (): Promise<Lease | undefined> =>
       isLookedUp ? vault.renew(token, signal) : vault.lookup(token, signal);
     let isLookedUp = false;
     while (!signal.aborted) {

@@ -78,9 +78,12 @@ export class Ledger {
     return [...this.#objects.values()];
   }
 
-  /** Those that something is owned through. */
+  /** Those that something is owned through, and those that the credentials for these come from. */
   connections(): RecordedConnection[] {
-    return [...this.#connections.values()].filter((connection) => (this.#used.get(connectionKey(connection)) ?? 0) > 0);
+    const all = [...this.#connections.values()];
+    const used = all.filter((connection) => (this.#used.get(connectionKey(connection)) ?? 0) > 0);
+    const behind = new Set(used.map(({ credentialFrom }) => credentialFrom));
+    return all.filter((connection) => used.includes(connection) || behind.has(connectionKey(connection)));
   }
 
   /** Remembers how a connection is declared, as long as something is owned through it. */

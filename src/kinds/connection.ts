@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { mountPath, pem, unrepeated } from './schema.ts';
+import { connectionName, mountPath, nomadName, pem, unrepeated } from './schema.ts';
 
 /** What NomadCluster and VaultServer have in common. */
 
@@ -58,18 +58,55 @@ const tokens = {
 };
 const CHOICE = 'Where the credential comes from: exactly one of these.';
 
-export const nomadAuth = z.strictObject(tokens).describe(CHOICE);
-export type NomadAuth = z.infer<typeof nomadAuth>;
+/** Where the installed operator finds the tokens of its ServiceAccount: each is made for one receiver. */
+export const PROJECTED_TOKENS = {
+  vault: '/var/run/secrets/nomad-access.io/vault/token',
+  nomad: '/var/run/secrets/nomad-access.io/nomad/token',
+} as const;
 
-/** Where the installed operator finds the token of its ServiceAccount that is made for Vault. */
-export const PROJECTED_TOKEN = '/var/run/secrets/nomad-access.io/vault/token';
+export const NOMAD_METHODS = [...TOKEN_METHODS, 'jwt', 'vault'] as const;
+
+export const nomadAuth = z
+  .strictObject({
+    ...tokens,
+    jwt: z
+      .strictObject({
+        method: nomadName.describe('Name of an ACL auth method of type JWT; its binding rules must give management.'),
+        tokenFile: path
+          .default(PROJECTED_TOKENS.nomad)
+          .describe(
+            'File with the JWT, relative to the manifest, read at each login: a projected ServiceAccount token whose audience the method takes, or the identity of a Nomad task.',
+          ),
+      })
+      .optional()
+      .describe(
+        'Log in by a JWT auth method of Nomad. The token that Nomad gives is replaced before it ends or when it was revoked, and deleted at the end.',
+      ),
+    vault: z
+      .strictObject({
+        vaultRef: connectionName.default('default').describe('VaultServer that gives the token.'),
+        mount: mountPath.default('nomad').describe('Path of Vault’s secrets engine for Nomad.'),
+        role: z
+          .string()
+          .min(1)
+          .max(512)
+          .regex(/^[\w.-]+$/, { error: 'must be letters, digits, dashes, dots and underscores' })
+          .describe('Role of that engine; its type must be management.'),
+      })
+      .optional()
+      .describe(
+        'A token that Vault’s secrets engine for Nomad makes. Its lease is renewed, replaced before it ends or when the token was revoked, and revoked at the end.',
+      ),
+  })
+  .describe(CHOICE);
+export type NomadAuth = z.infer<typeof nomadAuth>;
 
 function tokenLogin(mount: string, method: string): z.ZodType<TokenLogin> {
   return z.strictObject({
     mount: mountPath.default(mount).describe(`Path of the ${method} auth method.`),
     role: z.string().min(1).max(512).describe('Role to log in as.'),
     tokenFile: path
-      .default(PROJECTED_TOKEN)
+      .default(PROJECTED_TOKENS.vault)
       .describe('File with the JWT, read at each login: a projected ServiceAccount token whose audience is Vault.'),
   });
 }

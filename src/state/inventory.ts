@@ -31,6 +31,7 @@ export const headSchema = z.object({
       spec: value,
       folder: text.optional(),
       isFromEnvironment: z.boolean().optional(),
+      credentialFrom: z.string().optional(),
     }),
   ),
 });

@@ -66,6 +66,54 @@ describe('where credentials of ours go', () => {
     },
   );
 
+  it.each([
+    { jwt: { method: 'm', tokenFile: '/var/run/secrets/kubernetes.io/serviceaccount/token' } },
+    { vault: { vaultRef: 'ours', role: 'r' } },
+    { vault: { vaultRef: 'nobody', role: 'r' } },
+  ])('in Kubernetes what we log in to Nomad by (%j) is not sent where only a resource says', async (auth) => {
+    const connected = connect({ kubernetes, env: { TOKEN: 'hunter2' }, allowed: [ELSEWHERE] });
+    const ours = declared('VaultServer', 'ours', { address: ELSEWHERE, auth: { tokenEnv: 'TOKEN' } });
+    const address = 'https://nomad.example.com:4646';
+    await connected.declare([declared('NomadCluster', 'default', { address, auth }), ours]);
+    expect(connected.only.refused?.error).toContain(
+      `NomadCluster default: no credential is sent to ${address}, because only the NomadCluster names that address`,
+    );
+    expect(connected.requests).toEqual([]);
+  });
+
+  it.each([
+    [{ jwt: { method: 'm' } }, /tokenFile\): ENOENT.*\/var\/run\/secrets\/nomad-access\.io\/nomad\/token/],
+    [{ vault: { role: 'r' } }, /tokenFile\): ENOENT.*\/var\/run\/secrets\/nomad-access\.io\/vault\/token/],
+  ])(
+    'in Kubernetes the tokens that are made for Nomad and Vault may go to every NomadCluster (%j)',
+    async (auth, why) => {
+      const connected = connect({ kubernetes });
+      const address = 'https://nomad.example.com:4646';
+      await connected.declare([declared('NomadCluster', 'default', { address, auth }), vault({ jwt: { role: 'r' } })]);
+      expect(connected.only.refused?.error).toMatch(why);
+    },
+  );
+
+  it('in a directory a token of Vault’s secrets engine goes only where the environment says', async () => {
+    const connected = connect({ env: { TOKEN: 't' }, allowed: [ELSEWHERE] });
+    const address = 'https://nomad.example.com:4646';
+    const cluster = declared('NomadCluster', 'default', { address, auth: { vault: { role: 'r' } } });
+    await connected.declare([cluster, vault({ tokenEnv: 'TOKEN' })]);
+    expect(connected.only.refused?.error).toContain('because only the manifest names that address');
+    expect(connected.requests).toEqual([]);
+  });
+
+  it('the Vault that gives a credential is remembered as long as what was made with it', async () => {
+    const address = 'http://127.0.0.1:1';
+    const connected = connect({ env: { TOKEN: 't' }, allowed: [ELSEWHERE, address] });
+    const cluster = declared('NomadCluster', 'default', { address, auth: { vault: { role: 'r' } } });
+    await connected.declare([cluster, vault({ tokenEnv: 'TOKEN' })]);
+    expect(connected.only.refused?.reason).toBe('Unavailable');
+    connected.ledger.connect(recordOf(connected.only, (path) => path));
+    connected.own('default');
+    expect(connected.ledger.connections().map(({ kind }) => kind)).toEqual(['VaultServer', 'NomadCluster']);
+  });
+
   it('in a directory that token is ours like all others: whoever writes manifests need not be an administrator', async () => {
     const connected = connect();
     await connected.declare([vault({ jwt: { role: 'r' } })]);

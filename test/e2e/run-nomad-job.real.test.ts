@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
@@ -6,6 +7,7 @@ import { LiveNomad } from './live.ts';
 import { manifest } from './workspace.ts';
 
 const JOB = resolve(import.meta.dirname, '../../manifests/nomad/nomad-access.nomad.hcl');
+const README = readFileSync(resolve(import.meta.dirname, '../../manifests/nomad/README.md'), 'utf8');
 const EXECUTABLE = resolve(import.meta.dirname, '../../dist/nomad-access.js');
 const LEADER = 'leader_election_master_status{name="nomad:nomad-access/default"} 1';
 const rules = (policy: string): string => `namespace "default" { policy = "${policy}" }`;
@@ -32,6 +34,22 @@ describe.skipIf(!requireServers('nomad'))('the operator as a job of the Nomad th
   const declare = (...documents: string[]): Promise<unknown> =>
     put('nomad/jobs/nomad-access/operator', { manifests: documents.join('---\n') });
 
+  /** The auth method and the binding rule, as the README has them made. */
+  async function allowLogin(): Promise<void> {
+    const config = README.match(/-config '(\{[^']*\})'/)?.[1] ?? '';
+    const selector = README.match(/-selector '([^']*)'/)?.[1] ?? '';
+    const made = await live.request('PUT', '/v1/acl/auth-method', {
+      Name: 'nomad-access',
+      Type: 'JWT',
+      TokenLocality: 'local',
+      MaxTokenTTL: '1h',
+      Config: JSON.parse(config.replace('http://127.0.0.1:4646', nomad.address)) as object,
+    });
+    const rule = { AuthMethod: 'nomad-access', BindType: 'management', Selector: selector };
+    const bound = await live.request('PUT', '/v1/acl/binding-rule', rule);
+    expect([made.status, bound.status]).toEqual([200, 200]);
+  }
+
   /** IDs of the running replicas, and what each of them answers under a path. */
   async function replicas(path: string): Promise<Map<string, { status: number; text: string }>> {
     const { body } = await live.request<Allocation[]>('GET', '/v1/job/nomad-access/allocations?resources=true');
@@ -51,7 +69,7 @@ describe.skipIf(!requireServers('nomad'))('the operator as a job of the Nomad th
   }
 
   it('makes what a variable declares, follows it, and another replica goes on when the leader is stopped', async () => {
-    await put('nomad/jobs/nomad-access', { token: nomad.token });
+    await allowLogin();
     await declare(manifest('AclPolicy', 'one', `rules: '${rules('read')}'`));
     const vars = [`program=${EXECUTABLE}`, `nomad_address=${nomad.address}`].flatMap((v) => ['-var', v]);
     const { code, stdout, stderr } = await nomad.run('job', 'run', '-detach', ...vars, JOB);

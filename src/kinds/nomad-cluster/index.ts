@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { Kind } from '../../contract/kind.ts';
-import { grants, nomadAuth, tls, TOKEN_METHODS } from '../connection.ts';
+import { grants, NOMAD_METHODS, nomadAuth, tls } from '../connection.ts';
 import { duration, exactlyOne, unrepeated, isUrl, NO_URL, urlError } from '../schema.ts';
 
 const ADDRESS = 'must be http://HOST:PORT, https://HOST:PORT or unix:///PATH, without a path behind the port';
@@ -45,7 +45,7 @@ export const nomadCluster: Kind<NomadClusterSpec> = {
   scope: 'Cluster',
   description: 'A connection to a region of a Nomad cluster, and what may be done through it.',
   spec,
-  rules: [exactlyOne('auth', TOKEN_METHODS)],
+  rules: [exactlyOne('auth', NOMAD_METHODS)],
   printerColumns: [{ name: 'Address', type: 'string', jsonPath: '.spec.address' }],
   example: `apiVersion: nomad-access.io/v1alpha1
 kind: NomadCluster
@@ -57,6 +57,7 @@ spec:
     tokenEnv: NOMAD_TOKEN
 `,
   types: [],
-  references: () => [],
+  references: ({ auth: { vault } }) =>
+    vault === undefined ? [] : [{ kind: 'VaultServer', name: vault.vaultRef, path: 'spec.auth.vault.vaultRef' }],
   objects: () => [],
 };

@@ -27,6 +27,8 @@ export class NomadClient implements NomadApi {
   readonly #credential: Credential | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #region: string | undefined;
+  /** What ends each open event stream, and the token that it was opened with. */
+  readonly #streams = new Map<AbortController, string | undefined>();
 
   constructor(options: NomadClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
@@ -86,14 +88,30 @@ export class NomadClient implements NomadApi {
     // Compressed, as it may be, an event would wait until the server's compressor is full.
     const token = this.#credential?.token();
     const headers = { ...this.#headersWith(token), 'accept-encoding': 'identity' };
-    for await (const line of this.#http.lines({ path, headers, quietMs: QUIET_MS, signal })) {
-      if (typeof line === 'string') yield this.#events(line);
-      else {
-        // Whoever reads it begins again after a failure, and with the token of then.
-        if (isRefusal(line) && token !== undefined) await this.#credential?.replaced(token);
-        this.#body('GET', '/v1/event/stream', line);
+    const ended = new AbortController();
+    this.#streams.set(ended, token);
+    try {
+      const until = AbortSignal.any([signal, ended.signal]);
+      for await (const line of this.#http.lines({ path, headers, quietMs: QUIET_MS, signal: until })) {
+        if (typeof line === 'string') yield this.#events(line);
+        else {
+          // Whoever reads it begins again after a failure, and with the token of then.
+          if (isRefusal(line) && token !== undefined) await this.#credential?.replaced(token);
+          this.#body('GET', '/v1/event/stream', line);
+        }
       }
+    } finally {
+      this.#streams.delete(ended);
     }
+  }
+
+  /**
+   * There may be another token. A stream whose token was deleted or has ended stays open, and Nomad sends nothing on it any
+   * more: those that were opened with another one than that of now are ended.
+   */
+  tokenChanged(): void {
+    const now = this.#credential?.trouble === undefined ? this.#credential?.token() : undefined;
+    for (const [ended, token] of this.#streams) if (now !== undefined && token !== now) ended.abort();
   }
 
   async moved(path: string, index: number, signal: AbortSignal): Promise<number> {

@@ -1,6 +1,7 @@
-import type { VaultLease, VaultTokens } from '../../contract/credential.ts';
+import type { Lease, VaultTokens } from '../../contract/credential.ts';
 import { TargetError } from '../../contract/errors.ts';
 import { Http, type HttpOptions } from '../../http/http.ts';
+import { withoutSecrets } from '../without-secrets.ts';
 import { VaultClient } from './client.ts';
 
 /** As Vault answers a login and a renewal. */
@@ -49,16 +50,6 @@ export function vaultTokens(options: HttpOptions & { readonly namespace?: string
   };
 }
 
-function leaseOf({ client_token, lease_duration, renewable }: Auth): VaultLease {
+function leaseOf({ client_token, lease_duration, renewable }: Auth): Lease {
   return { token: client_token, ttlSeconds: lease_duration, isRenewable: renewable };
-}
-
-/** Vault's words may repeat what it was sent. */
-function withoutSecrets(error: unknown, secrets: readonly (string | undefined)[]): unknown {
-  if (!(error instanceof TargetError)) return error;
-  const message = secrets.reduce<string>(
-    (text, secret) => (secret === undefined ? text : text.replaceAll(secret, '***')),
-    error.message,
-  );
-  return new TargetError(message, { class: error.class, ...(error.status !== undefined && { status: error.status }) });
 }

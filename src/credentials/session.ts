@@ -1,23 +1,32 @@
 import type { Clock } from '../contract/clock.ts';
-import type { Credential, VaultLease, VaultTokens } from '../contract/credential.ts';
+import type { Credential, Lease } from '../contract/credential.ts';
 import { messageOf, TargetError } from '../contract/errors.ts';
 import type { Unreadable } from '../plan/step.ts';
 import { withoutCredential } from './credential-text.ts';
 import { SharedLook } from './shared-look.ts';
 import { backoffMs, LONGEST_SLEEP_MS, renewalMs } from './renewal.ts';
 
-export interface VaultLogin {
-  /** `auth/kubernetes/login` */
-  readonly path: string;
-  /** What is sent there: made anew for each login. @throws TargetError where it can't be had. */
-  readonly body: () => Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>;
-  /** Part of the body; closed together with the session. */
-  readonly from?: Credential | undefined;
+/** Who gives tokens that end. Each does one try: whoever asks tries again. */
+export interface Issuer {
+  /** For messages: `auth/kubernetes/login` */
+  readonly name: string;
+  /** A new token. @throws TargetError */
+  issue(signal: AbortSignal): Promise<Lease>;
+  /** Until a new token can be used. @throws TargetError where it takes too long. */
+  arrived?(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Asked only of what is renewable. @throws TargetError */
+  renew(lease: Lease, signal: AbortSignal): Promise<Lease>;
+  /** Whether the token is alive. @throws TargetError where that can't be told. */
+  isKnown(lease: Lease, signal: AbortSignal): Promise<boolean>;
+  /** @throws TargetError */
+  revoke(lease: Lease, signal: AbortSignal): Promise<void>;
+  /** Whether one that was replaced is revoked at once: those that are left to end by themselves pile up. */
+  readonly revokesReplaced: boolean;
+  close(): Promise<void>;
 }
 
-export interface VaultSessionOptions {
-  readonly login: VaultLogin;
-  readonly vault: VaultTokens;
+export interface SessionOptions {
+  readonly issuer: Issuer;
   readonly clock: Clock;
   /** Between 0 and 1. */
   readonly random: () => number;
@@ -29,7 +38,7 @@ export interface VaultSessionOptions {
 
 /** The token that we have now. */
 interface Held {
-  readonly token: string;
+  readonly lease: Lease;
   /** As it was when we logged in. */
   readonly ttlSeconds: number;
   /** Monotonic. */
@@ -40,15 +49,15 @@ interface Held {
 
 /** Before a token that was found alive is looked up again because a request was refused; milliseconds. */
 const PAUSE_MS = 1_000;
-/** How long the end waits for Vault; milliseconds. */
+/** How long the end waits for the issuer; milliseconds. */
 const REVOKE_MS = 5_000;
 
 /**
- * A login at Vault, kept up: renewed while that makes the token last longer, replaced before it ends, and at once where
- * it was revoked.
+ * A login, kept up: the token is renewed while that makes it last longer, replaced before it ends, and at once where it
+ * was revoked.
  */
-export class VaultSession implements Credential {
-  readonly #options: VaultSessionOptions;
+export class Session implements Credential {
+  readonly #options: SessionOptions;
   readonly #ended = new AbortController();
   readonly #looks: SharedLook;
   #held: Held | undefined;
@@ -57,20 +66,22 @@ export class VaultSession implements Credential {
   #failures = 0;
   /** Our tokens may not look themselves up. */
   #isBlind = false;
+  /** Until all that were replaced are revoked. */
+  #revoking: Promise<unknown> = Promise.resolve();
   /** Monotonic: when there is something to do. */
   #dueAt = 0;
   #wake = new AbortController();
   #kept: Promise<void> = Promise.resolve();
 
-  private constructor(options: VaultSessionOptions) {
+  private constructor(options: SessionOptions) {
     this.#options = options;
     this.#looks = new SharedLook(options.clock, PAUSE_MS, () => this.#verify());
-    this.#trouble = { error: `${options.login.path}: the login is under way`, reason: 'Unavailable' };
+    this.#trouble = { error: `${options.issuer.name}: the login is under way`, reason: 'Unavailable' };
   }
 
   /** Logs in. It is a session also where that failed: it tries again, and says so in `trouble`. */
-  static async open(options: VaultSessionOptions): Promise<VaultSession> {
-    const session = new VaultSession(options);
+  static async open(options: SessionOptions): Promise<Session> {
+    const session = new Session(options);
     await new Promise<void>((done) => {
       const cancel = options.clock.after(options.firstMs, done);
       void session.#logIn().then(() => {
@@ -87,13 +98,13 @@ export class VaultSession implements Credential {
   }
 
   token(): string {
-    if (this.#held !== undefined) return this.#held.token;
+    if (this.#held !== undefined) return this.#held.lease.token;
     throw withoutCredential(this.#trouble ?? { error: 'not logged in', reason: 'Unavailable' });
   }
 
   async replaced(refused: string): Promise<boolean> {
-    if (this.#held?.token === refused) await this.#looks.again();
-    return this.#held !== undefined && this.#held.token !== refused;
+    if (this.#held?.lease.token === refused) await this.#looks.again();
+    return this.#held !== undefined && this.#held.lease.token !== refused;
   }
 
   /** What the login needs has changed: where it failed, it is tried again now. */
@@ -106,12 +117,10 @@ export class VaultSession implements Credential {
     this.#wake.abort();
     await this.#kept;
     await this.#login;
-    const { vault } = this.#options;
-    if (this.#held !== undefined)
-      await vault.revoke(this.#held.token, AbortSignal.timeout(REVOKE_MS)).catch(() => undefined);
+    if (this.#held !== undefined) await this.#revoke(this.#held.lease);
     this.#held = undefined;
-    await vault.close();
-    await this.#options.login.from?.close();
+    await this.#revoking;
+    await this.#options.issuer.close();
   }
 
   async #keep(): Promise<void> {
@@ -131,7 +140,7 @@ export class VaultSession implements Credential {
   /** Past its longest time Vault answers 500: whatever fails, a login is tried. Until that works we use what we have. */
   async #renew(held: Held): Promise<void> {
     try {
-      const lease = await this.#options.vault.renew(held.token, this.#ended.signal);
+      const lease = await this.#options.issuer.renew(held.lease, this.#ended.signal);
       // Meanwhile it may have been found revoked, and replaced.
       if (this.#held === held) this.#hold(lease, held.ttlSeconds);
     } catch {
@@ -148,10 +157,16 @@ export class VaultSession implements Credential {
   }
 
   async #tryLogIn(): Promise<boolean> {
-    const { login, vault } = this.#options;
+    const { issuer } = this.#options;
     try {
-      const lease = await vault.login(login.path, await login.body(), this.#ended.signal);
+      const lease = await issuer.issue(this.#ended.signal);
+      await issuer.arrived?.(lease, this.#ended.signal).catch((error: unknown) => {
+        this.#revoking = this.#revoke(lease);
+        throw error;
+      });
+      const before = this.#held?.lease;
       this.#hold(lease, lease.ttlSeconds);
+      if (issuer.revokesReplaced && before !== undefined) this.#revoking = this.#revoke(before);
       return true;
     } catch (error) {
       this.#lose(error);
@@ -159,14 +174,23 @@ export class VaultSession implements Credential {
     }
   }
 
-  #hold({ token, ttlSeconds, isRenewable }: VaultLease, firstSeconds: number): void {
+  /** Once it is of no more use. A token that is lost already, or can't be revoked now, ends by itself. */
+  async #revoke(lease: Lease): Promise<void> {
+    await Promise.all([
+      this.#revoking,
+      this.#options.issuer.revoke(lease, AbortSignal.timeout(REVOKE_MS)).catch(() => undefined),
+    ]);
+  }
+
+  #hold(lease: Lease, firstSeconds: number): void {
     const { clock, random } = this.#options;
     const now = clock.monotonic();
-    const isNew = this.#held?.token !== token;
+    const { ttlSeconds, isRenewable } = lease;
+    const isNew = this.#held?.lease.token !== lease.token;
     const isForever = ttlSeconds === 0 && firstSeconds === 0;
     const mayGrow = isRenewable && ttlSeconds >= firstSeconds;
     this.#held = {
-      token,
+      lease,
       ttlSeconds: firstSeconds,
       endsAt: isForever ? Infinity : now + ttlSeconds * 1000,
       mayGrow,
@@ -214,7 +238,6 @@ export class VaultSession implements Credential {
 
   async #isKnown(held: Held | undefined): Promise<boolean> {
     if (held === undefined) return true;
-    const found = await this.#options.vault.lookup(held.token, this.#ended.signal).catch(() => 'unknown');
-    return found !== undefined;
+    return this.#options.issuer.isKnown(held.lease, this.#ended.signal).catch(() => true);
   }
 }

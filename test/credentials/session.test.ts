@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { VaultLease, VaultTokens } from '../../src/contract/credential.ts';
+import type { Lease, VaultTokens } from '../../src/contract/credential.ts';
 import { TargetError } from '../../src/contract/errors.ts';
 import { RenewedCredential } from '../../src/credentials/renewed.ts';
-import { VaultSession } from '../../src/credentials/vault-session.ts';
+import { vaultLogin } from '../../src/credentials/issuers.ts';
+import { Session } from '../../src/credentials/session.ts';
 import { fixedCredential } from '../../src/contract/credential.ts';
 import { settled, VirtualClock } from '../faults/virtual-clock.ts';
 
@@ -30,7 +31,7 @@ describe('a login at Vault, over hours and days', () => {
   });
 
   const note = (what: string): number => asked.push(`${what} ${String(Math.round(clock.monotonic() / 60_000))}`);
-  function answered(what: string, token: string): Promise<VaultLease> {
+  function answered(what: string, token: string): Promise<Lease> {
     note(what);
     return answer instanceof TargetError ? Promise.reject(answer) : Promise.resolve({ token, ...answer });
   }
@@ -45,10 +46,9 @@ describe('a login at Vault, over hours and days', () => {
     close: () => Promise.resolve(),
   };
 
-  async function openSession(): Promise<VaultSession> {
-    const session = await VaultSession.open({
-      login: { path: 'auth/kubernetes/login', body: () => ({ role: 'r' }) },
-      vault,
+  async function openSession(): Promise<Session> {
+    const session = await Session.open({
+      issuer: vaultLogin({ path: 'auth/kubernetes/login', body: () => ({ role: 'r' }) }, vault),
       clock: clock.ofProcess(() => true),
       random: () => 1,
       firstMs: 3_000,
@@ -120,9 +120,8 @@ describe('a login at Vault, over hours and days', () => {
 
   it('is not waited for where Vault does not answer', async () => {
     const stuck: VaultTokens = { ...vault, login: () => new Promise(() => undefined) };
-    const opening = VaultSession.open({
-      login: { path: 'auth/kubernetes/login', body: () => ({}) },
-      vault: stuck,
+    const opening = Session.open({
+      issuer: vaultLogin({ path: 'auth/kubernetes/login', body: () => ({}) }, stuck),
       clock: clock.ofProcess(() => true),
       random: () => 1,
       firstMs: 3_000,
