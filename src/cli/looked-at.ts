@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
+import type { NomadLeases } from '../contract/credential.ts';
 import { UsageError } from '../contract/errors.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Transport } from '../http/http.ts';
@@ -8,8 +9,14 @@ import { kinds } from '../kinds/index.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import type { NomadClient } from '../targets/nomad/client.ts';
 import type { VaultClient } from '../targets/vault/client.ts';
-import { declaredConnections, environmentConnections, isConnection, type DeclaredConnection } from './connections.ts';
-import { openNomad, openUnauthenticated, openVault } from './opening.ts';
+import {
+  declaredConnections,
+  environmentConnections,
+  isConnection,
+  vaultBehind,
+  type DeclaredConnection,
+} from './connections.ts';
+import { openNomad, openUnauthenticated, openVault, type Open } from './opening.ts';
 import type { ManifestOptions } from './options.ts';
 import { InvalidManifests, loadManifests } from './session.ts';
 
@@ -56,24 +63,37 @@ export async function openToLook(
     .filter((c) => !connections.includes(c))
     .map(({ kind }) => `${kind} is left out: neither a manifest declares one, nor is ${TOKEN[kind]} set.`);
   if (connections.length === 0) throw new UsageError(`nothing to look at: ${notes.join(' ')}`);
-  const clients = new Map<string, NomadClient | VaultClient>();
+  const behind = new Set(connections.map(vaultBehind));
+  const needed = all.filter((c) => c.kind === 'VaultServer' && !connections.includes(c) && behind.has(c.name));
+  const opened = new Map<string, Open<NomadClient | VaultClient>>();
+  // What needs credentials before what gives them: it may have some to give back.
   const close = async (): Promise<void> => {
-    await Promise.all([...clients.values()].map((client) => client.close()));
+    for (const open of [...opened.values()].reverse()) await open.close();
   };
-  const access = { env, allowed: options.allowAddress ?? [], connections };
+  const together = [...needed, ...connections];
+  const leases = (vault: string): NomadLeases => {
+    const found = opened.get(`VaultServer/${vault}`)?.leases;
+    if (found !== undefined) return found;
+    throw new UsageError(`there is no VaultServer named ${vault}, which spec.auth.vault names`);
+  };
+  const access = { env, allowed: options.allowAddress ?? [], connections: together, leases };
+  const vaultsFirst = [...together].sort(
+    (one, other) => Number(other.kind === 'VaultServer') - Number(one.kind === 'VaultServer'),
+  );
   try {
-    for (const c of connections) {
-      const { client, credential } = await (c.kind === 'NomadCluster' ? openNomad(c, access) : openVault(c, access));
-      clients.set(`${c.kind}/${c.name}`, client);
-      if (credential.trouble !== undefined) throw new UsageError(`${c.kind} ${c.name}: ${credential.trouble.error}`);
+    for (const c of vaultsFirst) {
+      const open = await (c.kind === 'NomadCluster' ? openNomad(c, access) : openVault(c, access));
+      opened.set(`${c.kind}/${c.name}`, open);
+      const { trouble } = open.credential;
+      if (trouble !== undefined) throw new UsageError(`${c.kind} ${c.name}: ${trouble.error}`);
     }
   } catch (error) {
     await close();
     throw error;
   }
   const io: Looked['io'] = {
-    nomad: (name) => clients.get(`NomadCluster/${name}`) as NomadClient,
-    vault: (name) => clients.get(`VaultServer/${name}`) as VaultClient,
+    nomad: (name) => opened.get(`NomadCluster/${name}`)?.client as NomadClient,
+    vault: (name) => opened.get(`VaultServer/${name}`)?.client as VaultClient,
   };
   return {
     connections,

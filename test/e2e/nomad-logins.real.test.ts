@@ -11,6 +11,7 @@ import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { temporaryDirectory } from '../servers/process.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
 import { LiveNomad, LiveVault } from './live.ts';
+import { manifest, Workspace } from './workspace.ts';
 
 /** What Nomad says of the token that asks. */
 interface Self {
@@ -349,6 +350,44 @@ describe.skipIf(!requireServers('nomad', 'vault'))('logins at Nomad', () => {
         expect(await isAlive(AccessorID)).toBe(false);
       }, soon);
       expect((await self()).AccessorID).not.toBe(AccessorID);
+    });
+  });
+
+  describe('of commands that end', () => {
+    let workspace: Workspace;
+    beforeEach(() => {
+      workspace = new Workspace({ nomad, vault });
+      workspace.write('policy.yaml', manifest('AclPolicy', 'made', `rules: 'namespace "default" { policy = "read" }'`));
+    });
+    afterEach(() => {
+      workspace.dispose();
+    });
+
+    it.each([
+      ['jwt', () => `{ method: operator, tokenFile: ${tokenFile} }`],
+      ['vault', () => '{ role: operator }'],
+    ])('%s: each gives back what it logged in by', async (way, auth) => {
+      const connection = (): string =>
+        manifest('NomadCluster', 'default', `address: ${nomad.address}\nauth: { ${way}: ${auth()} }`);
+      workspace.write('nomad.yaml', connection());
+      expect(await workspace.apply()).toMatchObject({ code: 0, summary: { create: 1 } });
+      expect(await workspace.plan()).toMatchObject({ code: 0, summary: { noop: 1 } });
+      const imported = await workspace.run('import', '-f', 'manifests', '--out', 'imported', '--kind', 'AclPolicy');
+      expect([imported.code, imported.stderr]).toEqual([0, expect.anything()]);
+      // The connections alone are left, as the inventory has them.
+      expect(await workspace.destroy()).toMatchObject({ code: 0, summary: { delete: 1 } });
+      expect(await live.policyNames()).toEqual([]);
+      expect((await live.tokens()).map((t) => t.Name)).toEqual(['Bootstrap Token']);
+    });
+
+    it('an inventory in Nomad is kept by the same login', async () => {
+      workspace.write(
+        'nomad.yaml',
+        manifest('NomadCluster', 'default', `address: ${nomad.address}\nauth: { vault: { role: operator } }`),
+      );
+      const state = ['--state', 'nomad:nomad-access/login'];
+      expect(await workspace.apply(...state)).toMatchObject({ code: 0, summary: { create: 1 } });
+      expect(await workspace.destroy(...state)).toMatchObject({ code: 0, summary: { delete: 1 } });
     });
   });
 });
