@@ -128,7 +128,6 @@ function rotating(found: Match, declaration: Rotating, owned: readonly Owned[], 
   };
   const { match, because, outgoing, over, dueAt } = succession(found, turn);
   const former = match.is === 'replaced' ? match.old : match.is === 'current' ? match.others[0] : undefined;
-  const known = match.is === 'current' ? detailOf(match) : undefined;
   const token = {
     ...current(match, declaration),
     ...(former && {
@@ -138,7 +137,7 @@ function rotating(found: Match, declaration: Rotating, owned: readonly Owned[], 
         ...(because !== undefined && { because }),
       },
     }),
-    detail: { [MADE_AT]: known?.[MADE_AT] ?? null },
+    detail: { [MADE_AT]: match.is === 'current' ? madeAt(match.live, detailOf(match), now) : null },
     ...(match.is !== 'current' && { stamp: MADE_AT }),
     dueAt,
   };
@@ -189,7 +188,7 @@ function stays(
     live,
     dependsOn: declaration.dependsOn,
     stays: { message, ...(until !== undefined && { until }) },
-    detail: { [MADE_AT]: detail?.[MADE_AT] ?? null },
+    detail: { [MADE_AT]: madeAt(live, detail, now) },
     dueAt: until ?? Math.min(now + overlap, expiresAt(live, detail, now) ?? Infinity),
   };
 }

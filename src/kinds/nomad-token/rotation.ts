@@ -14,12 +14,14 @@ export interface Rotation {
 export const MADE_AT = 'madeAt';
 
 /**
- * When a token was made, by our clock: Nomad's may differ, and age is what counts. Where the inventory does not know it, or
- * our clock was set back since, it is what Nomad says. Milliseconds since the epoch.
+ * When a token was made, by our clock: Nomad's may differ, and age is what counts. Where the inventory does not know it, it is
+ * what Nomad says. What is still to come was told by a clock that was set back since: then the age counts from now, and that is
+ * what the inventory shall remember. Milliseconds since the epoch.
  */
 export function madeAt(live: Live, detail: Fields | undefined, now: number): number {
   const known = detail?.[MADE_AT];
-  return typeof known === 'number' && known <= now ? known : createdAt(live, now);
+  const told = [typeof known === 'number' ? known : Infinity, createdAt(live, now)];
+  return told.find((at) => at <= now) ?? now;
 }
 
 function createdAt(live: Live, now: number): number {
