@@ -3,7 +3,8 @@ import type { VaultApi } from '../../contract/target.ts';
 import { normaliseText } from '../../plan/diff.ts';
 import { canonical, stringIn, type Fields } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
-import { readAuthMounts } from './auth-mount.ts';
+import { readMounts } from '../vault-object/mount.ts';
+import { AUTH_MOUNT } from './auth-mount.ts';
 import { defaultPolicy, defaultRole } from './defaults.ts';
 import { JWKS_PATH } from './jwks.ts';
 import { readConfig, SYNCED_KEYS } from './jwt-config.ts';
@@ -26,7 +27,7 @@ export const vaultJwtIntegrationImporter: Importer = {
 
   async find(io, request, signal) {
     const api = io.vault(request.connection);
-    const mounts = Object.entries(await readAuthMounts(api, signal))
+    const mounts = Object.entries(await readMounts(api, AUTH_MOUNT.table, signal))
       .filter(([, { type }]) => type === 'jwt')
       .map(([path, { accessor }]) => ({ path: path.replace(/\/$/, ''), accessor }))
       .filter(({ path }) => request.isMeant(path));

@@ -5,7 +5,8 @@ import { Deferred, KNOWN_AFTER_APPLY, type DesiredFields, type Fields, type Valu
 import { renamed } from '../renamed.ts';
 import { many, seconds } from '../schema.ts';
 import { agentConfig } from './agent-config.ts';
-import { authMountObject, authMountRules, mountOf, roleKey } from './auth-mount.ts';
+import { mountOf, mountRules, roleKey } from '../vault-object/mount.ts';
+import { AUTH_MOUNT, authMountObject } from './auth-mount.ts';
 import { vaultJwtIntegrationImporter } from './import.ts';
 import { JWKS_PATH, jwksKey, jwksObject, keysToKeep, seenKeys, type SeenKey } from './jwks.ts';
 import { jwksPair } from './jwks-pair.ts';
@@ -87,7 +88,7 @@ function objects(resource: Integration, context: PlanContext): Desired[] {
     object(
       resource,
       context,
-      roleKey(spec.vaultRef, spec.path, r.name),
+      roleKey(AUTH_MOUNT, spec.vaultRef, spec.path, r.name),
       fieldsOfRole(r),
       jwtRoleRules,
       written,
@@ -124,7 +125,7 @@ function object(
 
 function authMount(resource: Integration, context: PlanContext): Desired {
   const key = { connection: resource.spec.vaultRef, type: authMountObject.name, name: resource.spec.path };
-  const mount = object(resource, context, key, { path: mountOf('jwt') }, authMountRules, []);
+  const mount = object(resource, context, key, { path: mountOf(AUTH_MOUNT, AUTH_MOUNT.type) }, mountRules, []);
   return { ...mount, ...renamed(resource, context, key, 'spec.path', (made) => made.name === key.name) };
 }
 

@@ -2,9 +2,9 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import type { Value } from '../../plan/value.ts';
-import { readEach } from './read-each.ts';
+import { readEach } from '../vault-object/read-each.ts';
 import { jwksPairFromVault, jwksPairToVault } from './jwks-pair.ts';
-import { fromVault, map, rulesOf, set, string, text, toVault, withoutEmpty } from './mapping.ts';
+import { fromVault, map, rulesOf, set, string, text, toVault, withoutEmpty } from '../vault-object/mapping.ts';
 
 /** The field that holds the keys which `syncKeys` keeps in step, as PEM. */
 export const SYNCED_KEYS = 'syncKeys';

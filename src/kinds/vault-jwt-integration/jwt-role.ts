@@ -15,8 +15,9 @@ import {
   toVault,
   withoutEmpty,
   type Mappings,
-} from './mapping.ts';
-import { readEach } from './read-each.ts';
+} from '../vault-object/mapping.ts';
+import { splitRole } from '../vault-object/mount.ts';
+import { readEach } from '../vault-object/read-each.ts';
 import type { RoleSpec } from './schema.ts';
 
 /** Every field of Vault's JWT roles; the names are those of the spec. */
@@ -101,7 +102,7 @@ export const jwtRoleObject: ObjectType = {
   name: 'jwt-role',
   connection: 'VaultServer',
   after: ['auth-mount', 'jwt-config', 'policy'],
-  within: ({ connection, name }) => ({ connection, type: 'auth-mount', name: split(name).mount }),
+  within: ({ connection, name }) => ({ connection, type: 'auth-mount', name: splitRole(name).mount }),
   rules: jwtRoleRules,
 
   async read(io, request, signal) {
@@ -131,13 +132,8 @@ async function write(io: Io, { key, fields }: SettledDesired, data: Readonly<Rec
   return { fields };
 }
 
-/** `auth/<mount>/role/<role>`; the mount's path may have slashes of its own. */
+/** `auth/<mount>/role/<role>` */
 function path(name: string): string {
-  const { mount, role } = split(name);
+  const { mount, role } = splitRole(name);
   return `auth/${mount}/role/${encodeURIComponent(role)}`;
-}
-
-function split(name: string): { mount: string; role: string } {
-  const slash = name.lastIndexOf('/');
-  return { mount: name.slice(0, slash), role: name.slice(slash + 1) };
 }

@@ -3,7 +3,7 @@ import type { Io, VaultApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
-import { readEach } from './read-each.ts';
+import { readEach } from '../vault-object/read-each.ts';
 
 export const vaultPolicyRules: Readonly<Record<string, FieldRule>> = { rules: { compare: 'text' } };
 
