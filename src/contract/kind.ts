@@ -1,6 +1,6 @@
 import type { z } from 'zod';
 import type { FieldRule } from '../plan/diff.ts';
-import type { Desired, Live, ObjectKey, Owned, PlannedStep, Unreadable } from '../plan/step.ts';
+import type { Desired, Live, ObjectKey, Owned, PlannedStep, ResourceId, Unreadable } from '../plan/step.ts';
 import type { Fields } from '../plan/value.ts';
 import type { Importer } from './import.ts';
 import type { Io } from './target.ts';
@@ -41,6 +41,8 @@ export interface PlanContext {
   nomadAddress(connection: string): string | undefined;
   /** A VaultServer, for the agent configuration that names it. */
   vaultServer(connection: string): { readonly address: string; readonly namespace?: string | undefined } | undefined;
+  /** Another declared resource, validated; a change of it leads to a new plan. Undefined where there is none of that name. */
+  resource(id: ResourceId): Resource | undefined;
   /** An absolute path as the inventory writes it: relative to its folder, where it lies below that. */
   pathName(absolute: string): string;
 }
@@ -117,6 +119,8 @@ export interface ObjectType {
   readonly partOf?: (key: ObjectKey) => ObjectKey;
   /** The object that it stands in and vanishes with: what is found there once that one is somebody else's is theirs, too. */
   readonly within?: (key: ObjectKey) => ObjectKey;
+  /** The object that can't do without one of ours, which is deleted only once that one is: an engine and its token. */
+  readonly neededBy?: (owned: Owned) => ObjectKey | undefined;
   /** What a deletion does beyond the object itself, for the plan's line. */
   deletionNote?(live: Live): string | undefined;
 }

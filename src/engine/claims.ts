@@ -1,6 +1,6 @@
 import { idOf, type Resource } from '../contract/resource.ts';
 import { keyText, resourceText, type Desired, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
-import { notGranted, notGrantedTo } from './grants.ts';
+import { notGrantedTo, ungrantedBy } from './grants.ts';
 import { objectLookup } from './tracker.ts';
 import { connectionBehind, connectionOf, contextOf, kindOf, typeOf, type World } from './world.ts';
 
@@ -64,8 +64,7 @@ function isEntitled(world: World, resource: Resource, object: Desired): boolean 
         return false;
       return notGrantedTo(resource.metadata.namespace, connection) === undefined;
     });
-  const isOurs = world.ledger.get(object.key)?.state === 'owned';
-  return isUsable && notGranted(object, connectionBehind(world, object.key), isOurs) === undefined;
+  return isUsable && ungrantedBy(world, object) === undefined;
 }
 
 /** The same object, as other connections to the same server call it. */

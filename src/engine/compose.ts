@@ -89,6 +89,7 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
   if (live === undefined || isUnreadable(live)) return { owned, live, ...policy };
   const retained = type.retain?.(owned.key, live, (key) => world.ledger.get(key) !== undefined);
   const note = type.deletionNote?.(live);
+  const neededBy = type.neededBy?.(owned);
   return {
     owned,
     live,
@@ -98,6 +99,7 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
     ...(note !== undefined && { note }),
     ...(type.partOf && { partOf: type.partOf(owned.key) }),
     ...(type.within && { within: type.within(owned.key) }),
+    ...(neededBy && { neededBy }),
   };
 }
 

@@ -19,7 +19,7 @@ import { Queue } from './queue.ts';
 import { Readiness, verdictOf, type StepResult, type Verdict } from './readiness.ts';
 import { Reports } from './reports.ts';
 import { Running } from './running.ts';
-import { existenceLookup, indexLookup, objectLookup } from './tracker.ts';
+import { existenceLookup, indexLookup, objectLookup, resourceLookup } from './tracker.ts';
 import { filedUnder, type ViewChange } from './view.ts';
 import type { World } from './world.ts';
 
@@ -191,11 +191,15 @@ export class Controller {
     for (const id of undeclared) if (!world.resources.has(id)) this.#readiness.forget(id);
     for (const id of changed) this.#readiness.set(id, 'Unknown');
     for (const id of edited) this.#drift.wasEdited(id);
-    const touched = new Set([...changed, ...undeclared]);
+    const named = [...changed, ...undeclared];
+    const namers = named.flatMap((id) => world.tracker.readersOf(resourceLookup(id)));
+    const touched = new Set([...named, ...namers]);
     const rivals = new Set(undeclared.flatMap((id) => world.tracker.neighboursOf(id)));
     for (const id of touched) this.#looking.add(id);
     // Recorded beforehand, so that what is told of their live objects meanwhile is not missed.
-    composeFor(world, touched, this.#dependencies.stateOf);
+    const steps = composeFor(world, touched, this.#dependencies.stateOf);
+    // Whoever depends on what is new waits for it from now on.
+    this.#dependencies.note(changed, steps);
     for (const id of [...rivals, ...reworded]) if (world.resources.has(id)) this.#enqueue(id);
   }
 

@@ -1,5 +1,5 @@
 import { readable, type Desired, type ObjectKey } from '../plan/step.ts';
-import type { Connection } from './world.ts';
+import { connectionBehind, connectionOf, typeOf, type Connection, type World } from './world.ts';
 
 /** Whether resources of a namespace may use the connection. @returns the reason why not, undefined where they may. */
 export function notGrantedTo(namespace: string, { kind, name, grants }: Connection): string | undefined {
@@ -9,11 +9,30 @@ export function notGrantedTo(namespace: string, { kind, name, grants }: Connecti
 }
 
 /**
+ * Whether the connections behind an object allow what it would do: the one that it is made through, and the one that a secret
+ * of it comes from or that it gives out tokens of.
+ * @returns the reason why not, undefined where they may.
+ */
+export function ungrantedBy(world: World, desired: Desired): string | undefined {
+  const { key, detail } = desired;
+  const isOurs = world.ledger.get(key)?.state === 'owned';
+  const origin = detail?.['nomadRef'];
+  const from = typeof origin === 'string' ? [connectionOf(world, 'NomadCluster', origin)] : [];
+  const through =
+    typeOf(world, key.type).connection === 'local' && from.length > 0 ? [] : [connectionBehind(world, key)];
+  for (const connection of [...through, ...from]) {
+    const message = notGranted(desired, connection, isOurs);
+    if (message !== undefined) return message;
+  }
+  return undefined;
+}
+
+/**
  * Whether the connection allows what an object would do.
  * @param isOurs whether the live object is: what others did to it is put back.
  * @returns the reason why not, undefined where it may.
  */
-export function notGranted(desired: Desired, connection: Connection | undefined, isOurs: boolean): string | undefined {
+function notGranted(desired: Desired, connection: Connection | undefined, isOurs: boolean): string | undefined {
   const { key, fields, resource } = desired;
   const grants = connection?.grants;
   if (key.type === 'acl-policy' && key.name === 'anonymous' && grants?.anonymousPolicy !== true) {
@@ -23,9 +42,9 @@ export function notGranted(desired: Desired, connection: Connection | undefined,
   const by = `${connection.kind} ${connection.name} does not grant it`;
   const elsewhere = notGrantedTo(resource.namespace, connection);
   if (elsewhere !== undefined) return elsewhere;
-  const name = namesOf(desired).find((n) => !matches(grants.names, n));
+  const name = namesOf(desired, connection.kind).find((n) => !matches(grants.names, n));
   if (name !== undefined) return `${by}: "${name}" matches none of grants.names`;
-  if (key.type !== 'acl-token') return undefined;
+  if (key.type !== 'acl-token' && !isIssuer(desired, connection.kind)) return undefined;
   const tokens = [fields, isOurs ? undefined : readable(desired.live)?.fields];
   if (tokens.some((token) => token?.['type'] === 'management') && grants.managementTokens !== true)
     return `${by}: management tokens need grants.managementTokens`;
@@ -36,20 +55,41 @@ export function notGranted(desired: Desired, connection: Connection | undefined,
 
 const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies', 'jobAcl.namespace', 'jobAcl.jobId'];
 /** Those whose names are live names, and not the namespace's own affair. */
-const NAMED_TYPES = new Set(['acl-policy', 'acl-token', 'auth-mount', 'jwt-config', 'policy', 'jwt-role', 'file']);
+const NAMED_TYPES = new Set([
+  'acl-policy',
+  'acl-token',
+  'auth-mount',
+  'jwt-config',
+  'policy',
+  'jwt-role',
+  'file',
+  'secrets-mount',
+  'nomad-access',
+  'nomad-lease',
+  'nomad-role',
+]);
+
+/** Whether whoever uses the object gets tokens of that Nomad by it. */
+function isIssuer({ key }: Desired, kind: Connection['kind']): boolean {
+  return key.type === 'nomad-role' && kind === 'NomadCluster';
+}
 
 /** The live names that an object makes and refers to, as they are declared: without a mount's path or a token's marker. */
-function namesOf({ key, fields }: Desired): string[] {
+function namesOf(desired: Desired, kind: Connection['kind']): string[] {
+  const { key, fields } = desired;
   const referred = REFERRING_FIELDS.flatMap((field) => {
     const value = fields[field];
     return Array.isArray(value) ? value.map(String) : typeof value === 'string' && value !== '' ? [value] : [];
   });
-  return [...(NAMED_TYPES.has(key.type) ? [declaredName(key)] : []), ...referred];
+  const made = NAMED_TYPES.has(key.type) ? [declaredName(key)] : [];
+  // It is made on Vault, and refers to policies of Nomad.
+  if (key.type === 'nomad-role') return kind === 'VaultServer' ? made : referred;
+  return [...made, ...referred];
 }
 
 function declaredName({ type, name }: ObjectKey): string {
   if (type === 'acl-token') return name.replace(/ \[na:[^\]]*\]$/, '');
-  return type === 'jwt-role' ? name.slice(name.lastIndexOf('/') + 1) : name;
+  return type === 'jwt-role' || type === 'nomad-role' ? name.slice(name.lastIndexOf('/') + 1) : name;
 }
 
 function matches(patterns: readonly string[] | undefined, name: string): boolean {

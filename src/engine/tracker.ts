@@ -3,7 +3,7 @@
  * object leads to just the resources whose plan it may change.
  *
  * A lookup is a text: `connection/type/name`, `connection/type/name!` where only matters whether it exists, or
- * `connection/type?index` for what an index files there.
+ * `connection/type?index` for what an index files there, `@resource` for another declared resource.
  */
 export class Tracker {
   readonly #lookups = new Map<string, readonly string[]>();
@@ -55,7 +55,7 @@ export class Tracker {
 
   /** Who else looks at an object that a resource looks at. */
   neighboursOf(id: string): string[] {
-    const objects = (this.#lookups.get(id) ?? []).filter((lookup) => !/!$|^[^/]+\/[^/]+\?/.test(lookup));
+    const objects = (this.#lookups.get(id) ?? []).filter((lookup) => !/!$|^[^/]+\/[^/]+\?|^@/.test(lookup));
     return [...new Set(objects.flatMap((lookup) => this.readersOf(lookup)))].filter((other) => other !== id);
   }
 
@@ -81,7 +81,8 @@ export class Tracker {
 
 /** Neither a connection's nor a type's name has one of the marks that end it. */
 function shelvesIn(lookups: readonly string[]): Set<string> {
-  return new Set(lookups.map((lookup) => /^[^/]+\/[^/?]+/.exec(lookup)?.[0] ?? ''));
+  const ofObjects = lookups.filter((lookup) => !lookup.startsWith('@'));
+  return new Set(ofObjects.map((lookup) => /^[^/]+\/[^/?]+/.exec(lookup)?.[0] ?? ''));
 }
 
 function equal(a: readonly string[], b: readonly string[]): boolean {
@@ -98,4 +99,9 @@ export function existenceLookup(connection: string, type: string, name: string):
 
 export function indexLookup(connection: string, type: string, index: string): string {
   return `${connection}/${type}?${index}`;
+}
+
+/** @param id `resourceText` of the resource. */
+export function resourceLookup(id: string): string {
+  return `@${id}`;
 }

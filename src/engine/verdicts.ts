@@ -1,16 +1,8 @@
 import type { Resource } from '../contract/resource.ts';
 import { keyText, resourceText, type Desired, type Reason } from '../plan/step.ts';
 import { rivalFor } from './claims.ts';
-import { notGranted, notGrantedTo } from './grants.ts';
-import {
-  connectionBehind,
-  connectionOf,
-  kindOf,
-  missingConnection,
-  typeOf,
-  type Connection,
-  type World,
-} from './world.ts';
+import { notGrantedTo, ungrantedBy } from './grants.ts';
+import { connectionOf, kindOf, missingConnection, type World } from './world.ts';
 
 /** The objects with a verdict on what must not be done, whatever the live objects are. */
 export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
@@ -39,16 +31,8 @@ function refusedConnection(world: World, resource: Resource): Pick<Desired, 'ver
 }
 
 function ungranted(world: World, object: Desired): Pick<Desired, 'verdict'> | undefined {
-  const isOurs = world.ledger.get(object.key)?.state === 'owned';
-  const message = notGranted(object, grantingConnection(world, object), isOurs);
+  const message = ungrantedBy(world, object);
   return message === undefined ? undefined : refusal('NotGranted', `${keyText(object.key)}: ${message}`);
-}
-
-/** The connection that it is made through; of a secret's file, the one that the secret comes from. */
-function grantingConnection(world: World, { key, detail }: Desired): Connection | undefined {
-  if (typeOf(world, key.type).connection !== 'local') return connectionBehind(world, key);
-  const origin = detail?.['nomadRef'];
-  return typeof origin === 'string' ? connectionOf(world, 'NomadCluster', origin) : undefined;
 }
 
 /** Two that stand for one object would overwrite each other for ever. */

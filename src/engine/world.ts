@@ -9,7 +9,7 @@ import { idOf, type Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
 import { resourceText, type ObjectKey, type Unreadable } from '../plan/step.ts';
 import type { Ledger } from './ledger.ts';
-import { indexLookup, objectLookup, type Tracker } from './tracker.ts';
+import { indexLookup, objectLookup, resourceLookup, type Tracker } from './tracker.ts';
 import type { LiveView } from './view.ts';
 
 /** What is known of a connection without asking it. */
@@ -95,6 +95,11 @@ export function contextOf(world: World, looked: Set<string> = new Set()): PlanCo
     ownedBy: (resource) => world.ledger.ownedBy(resourceText(idOf(resource))),
     nomadAddress: (name) => connectionOf(world, 'NomadCluster', name)?.address,
     vaultServer: (name) => connectionOf(world, 'VaultServer', name),
+    resource: (id) => {
+      const text = resourceText(id);
+      looked.add(resourceLookup(text));
+      return world.resources.get(text);
+    },
     pathName: world.pathName,
   };
 }

@@ -114,6 +114,11 @@ export function seconds(value: Duration): number {
   return value.startsWith('-') ? -Math.round(total) : Math.round(total);
 }
 
+/** CEL for the seconds of a duration that is set. */
+export function celSeconds(path: string): string {
+  return `(type(self.${path}) == int ? self.${path} : duration(self.${path}).getSeconds())`;
+}
+
 /** One string, or a list of them: what Vault takes for its lists. */
 export const oneOrMany = z.union([z.string().max(1024), z.array(z.string().max(1024)).max(256)], {
   error: 'must be a string or a list of strings',

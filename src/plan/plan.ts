@@ -34,6 +34,8 @@ export interface Undeclared {
   readonly partOf?: ObjectKey;
   /** The object that it stands in. */
   readonly within?: ObjectKey;
+  /** The object that can't do without it. */
+  readonly neededBy?: ObjectKey;
 }
 
 /** Whether an object that is planned elsewhere can be depended on: it stands, it is refused, or it is yet to be made. */
@@ -61,7 +63,7 @@ export function plan(input: PlanInput): PlannedStep[] {
   const replaced = new Set(input.desired.flatMap((d) => (d.replaces ? [keyText(d.replaces.key)] : [])));
   const undeclared = input.undeclared.map((object) => planUndeclared(object, replaced.has(keyText(object.owned.key))));
   const following = followWhole(input.undeclared, vanishWithin(input.undeclared, undeclared));
-  return [...declared, ...spare(declared, following)];
+  return [...declared, ...spare(declared, keepNeeded(input.undeclared, following))];
 }
 
 /** One declared object. The order of the cases is the order of precedence. */
@@ -305,5 +307,16 @@ function followWhole(objects: readonly Undeclared[], steps: readonly PlannedStep
     const action = byKey.get(keyText(whole))?.step.action;
     if (action === 'delete') return planned;
     return refuse(planned, 'InUse', `it goes only with ${keyText(whole)}, which stays`);
+  });
+}
+
+/** What another object can't do without stays where that one stays. */
+function keepNeeded(objects: readonly Undeclared[], steps: readonly PlannedStep[]): PlannedStep[] {
+  const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
+  return steps.map((planned, i) => {
+    const needy = objects[i]?.neededBy;
+    if (needy === undefined || planned.step.action !== 'delete') return planned;
+    if (byKey.get(keyText(needy))?.step.action !== 'refuse') return planned;
+    return refuse(planned, 'InUse', `${keyText(needy)} stays, and can't do without it`);
   });
 }

@@ -1,7 +1,7 @@
 import type { Kind, PlanContext } from '../../src/contract/kind.ts';
-import type { Resource } from '../../src/contract/resource.ts';
+import { idOf, type Resource } from '../../src/contract/resource.ts';
 import { plan } from '../../src/plan/plan.ts';
-import { keyText, type Live, type ObjectKey, type Owned, type PlannedStep } from '../../src/plan/step.ts';
+import { keyText, resourceText, type Live, type ObjectKey, type Owned, type PlannedStep } from '../../src/plan/step.ts';
 
 /** What is live and what the inventory holds, while a resource is planned. */
 export interface Situation {
@@ -9,6 +9,8 @@ export interface Situation {
   readonly live?: Readonly<Record<string, Live>>;
   readonly owned?: readonly Owned[];
   readonly now?: number;
+  /** Other declared resources. */
+  readonly others?: readonly Resource[];
 }
 
 export function resource<Spec>(kind: Kind<Spec>, spec: unknown, name = 'ci'): Resource<Spec> {
@@ -36,7 +38,10 @@ export function planned<Spec>(
   return plan({ desired, owned: (key) => ownedAt(owned, key), undeclared: [] });
 }
 
-export function contextOf<Spec>(kind: Kind<Spec>, { live = {}, owned = [], now = 0 }: Situation): PlanContext {
+export function contextOf<Spec>(
+  kind: Kind<Spec>,
+  { live = {}, owned = [], now = 0, others = [] }: Situation,
+): PlanContext {
   return {
     owner: 'default',
     now,
@@ -50,6 +55,7 @@ export function contextOf<Spec>(kind: Kind<Spec>, { live = {}, owned = [], now =
     ownedBy: () => owned,
     nomadAddress: () => 'http://nomad:4646',
     vaultServer: () => ({ address: 'http://vault:8200' }),
+    resource: (id) => others.find((other) => resourceText(idOf(other)) === resourceText(id)),
     pathName: (absolute) => absolute.replace('/manifests/', ''),
   };
 }

@@ -2,8 +2,8 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import { TargetError } from '../../contract/errors.ts';
 import type { NomadApi } from '../../contract/target.ts';
 import { fingerprint, type FieldRule } from '../../plan/diff.ts';
-import { isUnreadable, type Live, type Owned, type Unreadable } from '../../plan/step.ts';
-import { stringIn, type Fields } from '../../plan/value.ts';
+import { isUnreadable, type Live, type ObjectKey, type Owned, type Unreadable } from '../../plan/step.ts';
+import { stringIn, type Fields, type Value } from '../../plan/value.ts';
 import { operatorToken } from '../operator-token.ts';
 import { markerOf } from './marker.ts';
 
@@ -100,11 +100,19 @@ export const aclTokenObject: ObjectType = {
   index: (live) => markerOf(stringIn(live.fields, 'name'))?.owner,
   find: (owned, live) => (owned.id === undefined ? byMarkedName(owned, live) : live.get(owned.id)),
 
+  neededBy: ({ detail }) => keyIn(detail?.['neededBy']),
+
   remember: (live) => ({
     expirationTtl: live.fields['expirationTtl'] ?? null,
     expiresAt: live.facts?.['expiresAt'] ?? null,
   }),
 };
+
+function keyIn(value: Value | undefined): ObjectKey | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  const fields = value as Fields;
+  return { connection: stringIn(fields, 'connection'), type: stringIn(fields, 'type'), name: stringIn(fields, 'name') };
+}
 
 /** Those of all tokens that are meant, by accessor ID. @throws TargetError */
 export async function readTokens(

@@ -127,7 +127,12 @@ function lookAgainWhereInUse(error: unknown): never {
   throw error;
 }
 
-function listRoles({ prefix }: MountKind, api: VaultApi, path: string, signal?: AbortSignal): Promise<readonly string[]> {
+function listRoles(
+  { prefix }: MountKind,
+  api: VaultApi,
+  path: string,
+  signal?: AbortSignal,
+): Promise<readonly string[]> {
   return api.list(`${prefix}${path}/role`, signal);
 }
 
@@ -158,12 +163,7 @@ async function liveMount(
 }
 
 /** Only for the line that announces a deletion; without the right to see leases it says no number. */
-async function countLeases(
-  kind: MountKind,
-  api: VaultApi,
-  path: string,
-  signal?: AbortSignal,
-): Promise<number | null> {
+async function countLeases(kind: MountKind, api: VaultApi, path: string, signal?: AbortSignal): Promise<number | null> {
   try {
     return await kind.leases(api, path, signal);
   } catch (error) {

@@ -1,5 +1,5 @@
 import { typesOf, type AnyKind, type ObjectType, type PlanContext } from '../../contract/kind.ts';
-import type { ManifestError, Position, Resource } from '../../contract/resource.ts';
+import { idOf, type ManifestError, type Position, type Resource } from '../../contract/resource.ts';
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
 import { isRecord } from './plain.ts';
 import type { RealPaths } from './real-paths.ts';
@@ -90,7 +90,7 @@ async function claims(
   options: ClaimOptions,
 ): Promise<Map<string, Map<Resource, ObjectKey>>> {
   const servers = new Servers(resources, options);
-  const context = contextOf(options.owner, servers);
+  const context = contextOf(options.owner, servers, resources);
   const kinds = new Map(options.kinds.map((kind) => [kind.kind, kind]));
   const claimed = new Map<string, Map<Resource, ObjectKey>>();
   for (const resource of resources) {
@@ -169,7 +169,8 @@ function serverOf({ address, region, namespace }: ServerSpec): readonly (string 
 }
 
 /** Nothing is known of the servers; paths stay absolute. */
-function contextOf(owner: string, servers: Servers): PlanContext {
+function contextOf(owner: string, servers: Servers, resources: readonly Resource[]): PlanContext {
+  const byName = new Map(resources.map((resource) => [resourceText(idOf(resource)), resource]));
   return {
     owner,
     now: 0,
@@ -179,6 +180,7 @@ function contextOf(owner: string, servers: Servers): PlanContext {
     ownedBy: () => [],
     nomadAddress: (connection) => servers.spec('NomadCluster', connection)?.address,
     vaultServer: (connection) => servers.spec('VaultServer', connection),
+    resource: (id) => byName.get(resourceText(id)),
     pathName: (absolute) => absolute,
   };
 }

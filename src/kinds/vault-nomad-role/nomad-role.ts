@@ -1,0 +1,54 @@
+import { TargetError } from '../../contract/errors.ts';
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { Live } from '../../plan/step.ts';
+import type { Value } from '../../plan/value.ts';
+import { boolean, fromVault, rulesOf, set, string, toVault } from '../vault-object/mapping.ts';
+import { splitRole } from '../vault-object/mount.ts';
+import { readEach } from '../vault-object/read-each.ts';
+import { SECRETS_MOUNT } from '../vault-nomad-secrets-engine/secrets-mount.ts';
+
+const roleFields = { policies: set('policies'), type: string('type'), global: boolean('global') };
+export const nomadRoleRules = rulesOf(roleFields);
+
+/** A role of a Nomad secrets engine: what tokens it gives out. Its key's name is `mount/role`. */
+export const nomadRoleObject: ObjectType = {
+  name: SECRETS_MOUNT.role,
+  connection: 'VaultServer',
+  after: ['acl-policy', 'nomad-access'],
+  within: ({ connection, name }) => ({ connection, type: SECRETS_MOUNT.name, name: splitRole(name).mount }),
+  rules: nomadRoleRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    return readEach(request, async (name) => {
+      const data = await api.read<Record<string, Value>>(path(name), signal);
+      return data && { fields: fromVault(roleFields, data) };
+    });
+  },
+
+  create: write,
+  update: write,
+
+  async remove(io, { key }) {
+    await io.vault(key.connection).delete(path(key.name));
+    return undefined;
+  },
+};
+
+/** Every field, the empty ones too: Vault keeps policies that are left out, and refuses them for management tokens. */
+async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
+  try {
+    await io.vault(key.connection).write(path(key.name), toVault(roleFields, fields));
+  } catch (error) {
+    if (!(error instanceof TargetError) || error.status !== 404) throw error;
+    // The engine was disabled since it was looked at.
+    throw new TargetError(error.message, { class: 'dependency', status: 404, cause: error });
+  }
+  return { fields };
+}
+
+function path(name: string): string {
+  const { mount, role } = splitRole(name);
+  return `${mount}/role/${encodeURIComponent(role)}`;
+}

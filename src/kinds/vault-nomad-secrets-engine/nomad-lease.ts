@@ -1,0 +1,36 @@
+import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
+import type { Io } from '../../contract/target.ts';
+import type { Live } from '../../plan/step.ts';
+import type { Value } from '../../plan/value.ts';
+import { fromVault, integer, rulesOf, toVault } from '../vault-object/mapping.ts';
+import { readEach } from '../vault-object/read-each.ts';
+import { SECRETS_MOUNT } from './secrets-mount.ts';
+
+const leaseFields = { 'lease.ttl': integer('ttl'), 'lease.maxTtl': integer('max_ttl') };
+export const nomadLeaseRules = rulesOf(leaseFields);
+
+/** How long the leases of a Nomad secrets engine live, in seconds; its key's name is the mount's path. A write replaces both. */
+export const nomadLeaseObject: ObjectType = {
+  name: 'nomad-lease',
+  connection: 'VaultServer',
+  after: [SECRETS_MOUNT.name],
+  rules: nomadLeaseRules,
+
+  async read(io, request, signal) {
+    const api = io.vault(request.connection);
+    return readEach(request, async (path) => {
+      const data = await api.read<Record<string, Value>>(`${path}/config/lease`, signal);
+      return data && { fields: fromVault(leaseFields, data) };
+    });
+  },
+
+  create: write,
+  update: write,
+
+  partOf: ({ connection, name }) => ({ connection, type: SECRETS_MOUNT.name, name }),
+};
+
+async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
+  await io.vault(key.connection).write(`${key.name}/config/lease`, toVault(leaseFields, fields));
+  return { fields };
+}
