@@ -15,7 +15,7 @@ export const nomadRoleRules = rulesOf(roleFields);
 export const nomadRoleObject: ObjectType = {
   name: SECRETS_MOUNT.role,
   connection: 'VaultServer',
-  after: ['acl-policy', 'nomad-access'],
+  after: ['acl-policy', SECRETS_MOUNT.name, 'nomad-access'],
   within: ({ connection, name }) => ({ connection, type: SECRETS_MOUNT.name, name: splitRole(name).mount }),
   rules: nomadRoleRules,
 
