@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
 import type { Rotation } from '../nomad-token/rotation.ts';
-import { duration, seconds, type Duration } from '../schema.ts';
+import { celSeconds, duration, seconds, type Duration } from '../schema.ts';
 
 /** The fields of a spec that say how its tokens follow one another. */
 export interface RotationSpec {
@@ -36,22 +36,13 @@ export function rotationOf({ rotation, expirationTtl }: RotationSpec): Rotation 
   return { interval: interval * 1000, overlap: overlap * 1000 };
 }
 
-/** CEL for the seconds of a duration. */
-const SECONDS = (field: string): string =>
-  `(type(self.${field}) == int ? self.${field} : duration(self.${field}).getSeconds())`;
-const INTERVAL = SECONDS('rotation.interval');
-const OVERLAP = SECONDS('rotation.overlap');
-const TTL = SECONDS('expirationTtl');
+const INTERVAL = celSeconds('rotation.interval');
+const OVERLAP = celSeconds('rotation.overlap');
+const TTL = celSeconds('expirationTtl');
 const WITH_INTERVAL = 'has(self.rotation) && has(self.rotation.interval)';
 
-export const rotationRules: readonly SpecRule[] = [
-  {
-    cel: '!has(self.rotation) || has(self.rotation.interval) || has(self.expirationTtl)',
-    holds: ({ rotation, expirationTtl }: RotationSpec) =>
-      rotation === undefined || rotation.interval !== undefined || expirationTtl !== undefined,
-    path: 'rotation.interval',
-    message: 'must be set where there is no expirationTtl',
-  },
+/** What holds of every rotation. */
+export const overlapRules: readonly SpecRule[] = [
   {
     cel: `!has(self.rotation) || ${OVERLAP} >= 1`,
     holds: ({ rotation }: RotationSpec) => rotation === undefined || seconds(rotation.overlap) >= 1,
@@ -65,6 +56,17 @@ export const rotationRules: readonly SpecRule[] = [
     path: 'rotation.overlap',
     message: 'must be shorter than the interval (5m where omitted): no more than two tokens live at once',
   },
+];
+
+export const rotationRules: readonly SpecRule[] = [
+  {
+    cel: '!has(self.rotation) || has(self.rotation.interval) || has(self.expirationTtl)',
+    holds: ({ rotation, expirationTtl }: RotationSpec) =>
+      rotation === undefined || rotation.interval !== undefined || expirationTtl !== undefined,
+    path: 'rotation.interval',
+    message: 'must be set where there is no expirationTtl',
+  },
+  ...overlapRules,
   {
     cel: `!(${WITH_INTERVAL}) || !has(self.expirationTtl) || ${INTERVAL} + ${OVERLAP} < ${TTL}`,
     holds: ({ rotation, expirationTtl }: RotationSpec) =>

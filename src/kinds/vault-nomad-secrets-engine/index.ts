@@ -1,7 +1,19 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { keyText, readable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
+import {
+  isUnreadable,
+  keyText,
+  readable,
+  type Desired,
+  type Live,
+  type ObjectKey,
+  type Owned,
+  type Unreadable,
+} from '../../plan/step.ts';
 import { Deferred, type DesiredFields } from '../../plan/value.ts';
+import { rotationOf } from '../acl-token/rotation.ts';
+import { handover, heldSince } from '../nomad-token/handover.ts';
+import { ownedTokens } from '../nomad-token/owned-tokens.ts';
 import { aclTokenObject } from '../nomad-token/token.ts';
 import { renamed } from '../renamed.ts';
 import { seconds } from '../schema.ts';
@@ -22,7 +34,6 @@ import {
   type VaultNomadSecretsEngineSpec,
 } from './schema.ts';
 import { SECRETS_MOUNT, secretsMountObject } from './secrets-mount.ts';
-import { managementTokens } from './token.ts';
 
 type Engine = Resource<VaultNomadSecretsEngineSpec>;
 
@@ -95,7 +106,7 @@ function objects(resource: Engine, context: PlanContext): Desired[] {
     mountRules,
     context.live(key),
   );
-  const [token, ...others] = managementTokens(resource, context, mount, key);
+  const [token, ...others] = managementTokens(resource, context, mount);
   const access = desiredAccess(resource, context, mount, token);
   const lease = desiredLease(resource, context, key);
   return [
@@ -134,18 +145,51 @@ function object(
   };
 }
 
+/** The management token that Vault acts by, and those of ours that live on beside it for a while or go next. */
+function managementTokens(resource: Engine, context: PlanContext, mount: Desired): [Desired, ...Desired[]] {
+  const { spec } = resource;
+  const { found, owned } = standingAccess(resource, context, mount);
+  const { resource: id, adoptionPolicy, deletionPolicy, suspended, source } = mount;
+  const [token, ...others] = ownedTokens(resource, context, {
+    connection: spec.nomadRef,
+    name: spec.path,
+    nameField: 'spec.path',
+    wanted: { type: 'management', policies: [], roles: [], global: spec.access.global, expirationTtl: null },
+    dependsOn: [mount.key],
+    base: { resource: id, adoptionPolicy, deletionPolicy, suspended, source },
+    rotation: rotationOf(spec),
+    heldSince: (accessorId) => heldSince(accessorId, readable(found), owned, context.now),
+  });
+  const needed = (desired: Desired): Desired => ({
+    ...desired,
+    detail: { ...desired.detail, neededBy: { ...mount.key } },
+  });
+  return [needed(token), ...others.map(needed)];
+}
+
+/** The access as it stands: what was written was perhaps written to another mount of that path. */
+function standingAccess(
+  resource: Engine,
+  context: PlanContext,
+  mount: Desired,
+): { readonly found: Live | Unreadable | undefined; readonly owned: Owned | undefined } {
+  const key = accessKey(resource.spec);
+  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
+  const found = context.live(key);
+  if (found === undefined || isUnreadable(found)) return { found, owned };
+  return { found: owned?.detail?.['mount'] === readable(mount.live)?.id ? found : forgotten(found), owned };
+}
+
 /** Written once more where it is not known for sure that Vault holds that token: the mount was made anew, or the inventory lost. */
 function desiredAccess(resource: Engine, context: PlanContext, mount: Desired, token: Desired): Desired {
   const { spec } = resource;
   const key = accessKey(spec);
-  const owned = context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
   const accessor = readable(mount.live)?.id;
   const accessorId = readable(token.live)?.id;
   const secrets = secretFields(resource, secretsOf(resource), context);
-  const found = context.live(key);
-  const standing = readable(found);
-  const isSameMount = owned?.detail?.['mount'] === accessor;
-  const live = standing && withSent(isSameMount ? standing : forgotten(standing), secrets.fields, owned);
+  const { found, owned } = standingAccess(resource, context, mount);
+  const access = readable(found);
+  const live = access && withSent(access, secrets.fields, owned);
   const fields = {
     'access.address': spec.access.address ?? context.nomadAddress(spec.nomadRef) ?? '',
     'access.caCert': spec.access.caCert ?? '',
@@ -155,6 +199,7 @@ function desiredAccess(resource: Engine, context: PlanContext, mount: Desired, t
     [TOKEN]: accessorId === undefined || accessor === undefined ? new Deferred() : accessorId,
   };
   const isHeld = live !== undefined && live.fields[TOKEN] === accessorId;
+  const { detail, ...stamp } = spec.rotation ? handover(heldSince(accessorId, live, owned, context.now)) : {};
   return {
     ...object(resource, key, fields, nomadAccessRules, live ?? found, [mount.key, token.key]),
     detail: {
@@ -162,12 +207,13 @@ function desiredAccess(resource: Engine, context: PlanContext, mount: Desired, t
       accessorId: accessorId ?? null,
       mount: accessor ?? null,
       ...(!isHeld && { held: null }),
+      ...detail,
     },
+    ...stamp,
     ...(secrets.verdict && { verdict: secrets.verdict }),
   };
 }
 
-/** What was written was written to another mount. */
 function forgotten(live: Live): Live {
   return { ...live, fields: { ...live.fields, [TOKEN]: null }, facts: { ...live.facts, accessorId: null } };
 }

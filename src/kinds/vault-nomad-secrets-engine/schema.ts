@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
+import { overlapRules } from '../acl-token/rotation.ts';
 import {
   celSeconds,
   connectionName,
@@ -43,7 +44,7 @@ export const vaultNomadSecretsEngineSpec = z.strictObject({
         .default(false)
         .describe('Whether the management token is valid in every region. A change replaces the token.'),
     })
-    .prefault({})
+    .default({ maxTokenNameLength: 0, global: false })
     .describe('How Vault reaches Nomad. Its management token is made here, handed over and never shown.'),
   lease: z
     .strictObject({
@@ -52,8 +53,19 @@ export const vaultNomadSecretsEngineSpec = z.strictObject({
         .describe('How long a lease lives unless it is renewed; 0 for what Vault has as its default.'),
       maxTtl: duration.default(0).describe('How long a lease can live at most; 0 for what Vault has as its default.'),
     })
-    .prefault({})
+    .default({ ttl: 0, maxTtl: 0 })
     .describe('How long the tokens live that are given out: Nomad does not know it, Vault deletes them.'),
+  rotation: z
+    .strictObject({
+      interval: duration.describe('Age at which the token gets a successor; longer than the overlap.'),
+      overlap: duration
+        .default('5m')
+        .describe('How long the former token lives on once Vault has its successor: what it has under way ends well.'),
+    })
+    .optional()
+    .describe(
+      'The management token is replaced again and again: a new one is made and handed over, then the former one is deleted.',
+    ),
   ...managed,
 });
 export type VaultNomadSecretsEngineSpec = z.infer<typeof vaultNomadSecretsEngineSpec>;
@@ -78,4 +90,5 @@ export const vaultNomadSecretsEngineRules: readonly SpecRule[] = [
     path: 'lease.ttl',
     message: 'must not be longer than maxTtl',
   },
+  ...overlapRules,
 ];
