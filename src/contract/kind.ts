@@ -37,6 +37,8 @@ export interface PlanContext {
   failure(connection: string, type: string): Unreadable | undefined;
   /** What the inventory holds under this resource. */
   ownedBy(resource: Resource): readonly Owned[];
+  /** What the inventory holds for a key, whoever declares it. */
+  owned(key: ObjectKey): Owned | undefined;
   /** Address of a NomadCluster, for what is derived from it; undefined where there is no such connection. */
   nomadAddress(connection: string): string | undefined;
   /** A VaultServer, for the agent configuration that names it. */

@@ -21,10 +21,18 @@ export function rivalFor(world: World, resource: Resource, key: ObjectKey): Reso
   return rival && idOf(rival);
 }
 
-/** Whether what it is recorded for may still be there: declared, being deleted, not valid at the moment, or not read by us. */
-function isAlive(world: World, { resource, source }: Owned): boolean {
+/** Whether what it is recorded for may still stand for it: declared so, being deleted, not valid at the moment, or not read by us. */
+function isAlive(world: World, { key, resource, source }: Owned): boolean {
   const id = resourceText(resource);
-  return world.resources.has(id) || world.deleting.has(id) || !world.inScope(source);
+  const declared = world.resources.get(id);
+  if (declared !== undefined) return standsFor(world, declared, key);
+  return world.deleting.has(id) || !world.inScope(source);
+}
+
+function standsFor(world: World, resource: Resource, key: ObjectKey): boolean {
+  return kindOf(world, resource)
+    .objects(resource, contextOf(world))
+    .some((object) => [object.key, ...(object.keeps ?? [])].some((kept) => keyText(kept) === keyText(key)));
 }
 
 /** Who gets an object of a resource that is declared no more. */

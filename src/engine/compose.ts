@@ -46,7 +46,19 @@ export function composeFor(world: World, ids: ReadonlySet<string>, dependencies?
     if (dependencies) for (const key of objects.flatMap((d) => d.dependsOn)) looked.add(lookupOf(key));
     world.tracker.record(id, [...looked]);
   }
-  return plan({ desired, owned: (key) => world.ledger.get(key), undeclared, ...(dependencies && { dependencies }) });
+  const taken = new Set(desired.filter(isTaken).map(({ key }) => keyText(key)));
+  const left = undeclared.filter(({ owned }) => !taken.has(keyText(owned.key)));
+  return plan({
+    desired,
+    owned: (key) => world.ledger.get(key),
+    undeclared: left,
+    ...(dependencies && { dependencies }),
+  });
+}
+
+/** What one resource stands for no more, and another one does, becomes that one's. */
+function isTaken({ suspended, verdict }: Desired): boolean {
+  return !suspended && verdict?.action !== 'refuse';
 }
 
 /** Whether a plan says something of an object of ours: its resource is declared, or what is not declared there is pruned. */

@@ -44,6 +44,12 @@ function notGranted(desired: Desired, connection: Connection | undefined, isOurs
   if (elsewhere !== undefined) return elsewhere;
   const name = namesOf(desired, connection.kind).find((n) => !matches(grants.names, n));
   if (name !== undefined) return `${by}: "${name}" matches none of grants.names`;
+  if (key.type === 'acl-auth-method') {
+    const localities = [fields, isOurs ? undefined : readable(desired.live)?.fields].map((f) => f?.['tokenLocality']);
+    return localities.includes('global') && grants.globalTokens !== true
+      ? `${by}: global tokens need grants.globalTokens, those of logins as well`
+      : undefined;
+  }
   if (key.type !== 'acl-token' && !isIssuer(desired, connection.kind)) return undefined;
   const tokens = [fields, isOurs ? undefined : readable(desired.live)?.fields];
   if (tokens.some((token) => token?.['type'] === 'management') && grants.managementTokens !== true)
@@ -58,6 +64,7 @@ const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies', 'jobAcl.namespac
 const NAMED_TYPES = new Set([
   'acl-policy',
   'acl-token',
+  'acl-auth-method',
   'auth-mount',
   'jwt-config',
   'policy',

@@ -92,6 +92,7 @@ export function contextOf(world: World, looked: Set<string> = new Set()): PlanCo
       return world.view.by(connection, type, index);
     },
     failure: (connection, type) => world.view.failure(connection, type),
+    owned: (key) => world.ledger.get(key),
     ownedBy: (resource) => world.ledger.ownedBy(resourceText(idOf(resource))),
     nomadAddress: (name) => connectionOf(world, 'NomadCluster', name)?.address,
     vaultServer: (name) => connectionOf(world, 'VaultServer', name),

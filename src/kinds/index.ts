@@ -1,4 +1,5 @@
 import type { AnyKind } from '../contract/kind.ts';
+import { aclAuthMethod } from './acl-auth-method/index.ts';
 import { aclPolicy } from './acl-policy/index.ts';
 import { aclToken } from './acl-token/index.ts';
 import { nomadCluster } from './nomad-cluster/index.ts';
@@ -13,6 +14,7 @@ export const kinds: readonly AnyKind[] = [
   vaultServer,
   aclPolicy,
   aclToken,
+  aclAuthMethod,
   vaultJwtIntegration,
   vaultNomadSecretsEngine,
   vaultNomadRole,

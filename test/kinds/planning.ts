@@ -52,6 +52,7 @@ export function contextOf<Spec>(
         .map(([, object]) => object)
         .filter((object) => kind.types.find((t) => t.name === type)?.index?.(object) === index),
     failure: () => undefined,
+    owned: (key) => ownedAt(owned, key),
     ownedBy: () => owned,
     nomadAddress: () => 'http://nomad:4646',
     vaultServer: () => ({ address: 'http://vault:8200' }),

@@ -177,6 +177,7 @@ function contextOf(owner: string, servers: Servers, resources: readonly Resource
     live: () => undefined,
     liveBy: () => [],
     failure: () => undefined,
+    owned: () => undefined,
     ownedBy: () => [],
     nomadAddress: (connection) => servers.spec('NomadCluster', connection)?.address,
     vaultServer: (connection) => servers.spec('VaultServer', connection),
