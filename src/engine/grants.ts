@@ -44,17 +44,14 @@ function notGranted(desired: Desired, connection: Connection | undefined, isOurs
   if (elsewhere !== undefined) return elsewhere;
   const name = namesOf(desired, connection.kind).find((n) => !matches(grants.names, n));
   if (name !== undefined) return `${by}: "${name}" matches none of grants.names`;
-  if (key.type === 'acl-auth-method') {
-    const localities = [fields, isOurs ? undefined : readable(desired.live)?.fields].map((f) => f?.['tokenLocality']);
-    return localities.includes('global') && grants.globalTokens !== true
-      ? `${by}: global tokens need grants.globalTokens, those of logins as well`
-      : undefined;
-  }
-  if (key.type !== 'acl-token' && !isIssuer(desired, connection.kind)) return undefined;
+  if (!givesTokens(desired, connection.kind)) return undefined;
   const tokens = [fields, isOurs ? undefined : readable(desired.live)?.fields];
   if (tokens.some((token) => token?.['type'] === 'management') && grants.managementTokens !== true)
     return `${by}: management tokens need grants.managementTokens`;
-  if (tokens.some((token) => token?.['global'] === true) && grants.globalTokens !== true)
+  if (
+    tokens.some((token) => token?.['global'] === true || token?.['tokenLocality'] === 'global') &&
+    grants.globalTokens !== true
+  )
     return `${by}: global tokens need grants.globalTokens`;
   return undefined;
 }
@@ -76,8 +73,9 @@ const NAMED_TYPES = new Set([
   'nomad-role',
 ]);
 
-/** Whether whoever uses the object gets tokens of that Nomad by it. */
-function isIssuer({ key }: Desired, kind: Connection['kind']): boolean {
+/** Whether it is a token of that Nomad, or whoever uses it gets tokens by it. */
+function givesTokens({ key }: Desired, kind: Connection['kind']): boolean {
+  if (key.type === 'acl-token' || key.type === 'acl-auth-method') return true;
   return key.type === 'nomad-role' && kind === 'NomadCluster';
 }
 

@@ -7,7 +7,7 @@ import { digestOf, SECRET_VARIABLE_PREFIX, type Io, type SecretPlace } from '../
 import type { FieldRule } from '../plan/diff.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../plan/step.ts';
 import { canonical, stringIn, type Fields, type Value } from '../plan/value.ts';
-import { admission, unrepeated } from './schema.ts';
+import { unrepeated } from './schema.ts';
 
 /**
  * Secrets that somebody else made and a kind sends to a server, which never tells them again. A manifest says where one
@@ -16,6 +16,7 @@ import { admission, unrepeated } from './schema.ts';
  */
 
 const PLACES = ['secretRef', 'file', 'env'] as const;
+const DIRECTORY_ONLY = 'needs the directory source; use secretRef';
 const CHOICE = `exactly one of ${PLACES.join(', ')} must be set`;
 
 /** Of a path no part of which is "", "." or "..": it can't lead out of the folder, but for links. */
@@ -52,7 +53,17 @@ export const secretSource = z
       ),
   })
   .refine((source) => PLACES.filter((place) => source[place] !== undefined).length === 1, { error: CHOICE })
-  .meta(admission(`${PLACES.map((place) => `(has(self.${place}) ? 1 : 0)`).join(' + ')} == 1`, CHOICE));
+  .meta({
+    'x-kubernetes-validations': [
+      { rule: `${PLACES.map((place) => `(has(self.${place}) ? 1 : 0)`).join(' + ')} == 1`, message: CHOICE },
+      // They would be those of the operator.
+      ...(['file', 'env'] as const).map((place) => ({
+        rule: `!has(self.${place})`,
+        message: DIRECTORY_ONLY,
+        fieldPath: `.${place}`,
+      })),
+    ],
+  });
 export type SecretSource = z.infer<typeof secretSource>;
 
 /** Path of a field within the spec → where its secret stands, if it has one. */
@@ -66,9 +77,7 @@ export function misplacedSecrets(
   // A resource with a uid is an API server's: a file there would be one of whoever runs the operator.
   const isKubernetes = metadata.uid !== undefined;
   const wrong = isKubernetes ? (['file', 'env'] as const) : (['secretRef'] as const);
-  const message = isKubernetes
-    ? 'needs the directory source; use secretRef'
-    : 'needs the Kubernetes source; use file or env';
+  const message = isKubernetes ? DIRECTORY_ONLY : 'needs the Kubernetes source; use file or env';
   return Object.entries(sources).flatMap(([path, source]) =>
     wrong.filter((way) => source?.[way] !== undefined).map((way) => ({ path: `spec.${path}.${way}`, message })),
   );

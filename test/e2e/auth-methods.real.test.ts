@@ -216,6 +216,23 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
     expect((await method('ci')).ModifyIndex).toBe(before.ModifyIndex);
   });
 
+  it('are made only under names that are granted, and with global tokens only where these are', async () => {
+    const cluster = (grants: string): string =>
+      manifest(
+        'NomadCluster',
+        'default',
+        `address: ${nomad.address}\nauth: { tokenEnv: NOMAD_TOKEN }\ngrants: ${grants}`,
+      );
+    const reasons = async (): Promise<string[]> => (await workspace.plan()).steps.map((step) => step.reason);
+    declare('ci', JWT.replace('tokenLocality: local', 'tokenLocality: global'));
+    workspace.write('cluster.yaml', cluster('{ names: [ci] }'));
+    expect(await reasons()).toEqual(['NotGranted']);
+    workspace.write('cluster.yaml', cluster('{ names: [other], globalTokens: true }'));
+    expect(await reasons()).toEqual(['NotGranted']);
+    workspace.write('cluster.yaml', cluster('{ names: [ci], globalTokens: true }'));
+    expect(await reasons()).toEqual(['New']);
+  });
+
   describe('of which one is the default', () => {
     const isDefault = (name: string): void => {
       declare(name, `${JWT}\ndefault: true`);

@@ -179,6 +179,20 @@ describe.skipIf(!requireServers('nomad', 'vault'))('ownership', () => {
     expect((await workspace.plan()).code).toBe(0);
   });
 
+  it('a resource that gets another metadata.name keeps its live object, which is not deleted in between', async () => {
+    const { workspace, liveNomad } = servers;
+    const indexOf = async (): Promise<unknown> =>
+      (await liveNomad.request<{ CreateIndex: number }>('GET', '/v1/acl/policy/shared')).body.CreateIndex;
+    workspace.write('a.yaml', manifest('AclPolicy', 'before', `name: shared\nrules: '${READ}'`));
+    await workspace.apply();
+    const made = await indexOf();
+    workspace.write('a.yaml', manifest('AclPolicy', 'after', `name: shared\nrules: '${READ}'`));
+    expect((await workspace.apply()).steps).toMatchObject([{ action: 'noop', name: 'after', reason: 'InSync' }]);
+    expect(await indexOf()).toBe(made);
+    await workspace.destroy();
+    expect((await liveNomad.request('GET', '/v1/acl/policy/shared')).status).toBe(404);
+  });
+
   it('a live name that was changed in the manifest is refused, and the old object stays', async () => {
     const { workspace, liveNomad } = servers;
     workspace.write('a.yaml', policy('one', 'name: first'));

@@ -53,7 +53,7 @@ export function contextOf<Spec>(
         .filter((object) => kind.types.find((t) => t.name === type)?.index?.(object) === index),
     failure: () => undefined,
     owned: (key) => ownedAt(owned, key),
-    ownedBy: () => owned,
+    ownedBy: (resource) => owned.filter((o) => resourceText(o.resource) === resourceText(idOf(resource))),
     nomadAddress: () => 'http://nomad:4646',
     vaultServer: () => ({ address: 'http://vault:8200' }),
     resource: (id) => others.find((other) => resourceText(idOf(other)) === resourceText(id)),
