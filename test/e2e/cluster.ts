@@ -153,7 +153,14 @@ export class Cluster {
   /** Everything as it was after the installation: no operator runs, nothing is declared, recorded or live. */
   async clear(): Promise<void> {
     await this.killOperators();
-    const kinds = ['aclpolicies', 'acltokens', 'vaultjwtintegrations', 'nomadclusters', 'vaultservers'];
+    const kinds = [
+      'aclpolicies',
+      'acltokens',
+      'aclauthmethods',
+      'vaultjwtintegrations',
+      'nomadclusters',
+      'vaultservers',
+    ];
     const { items } = JSON.parse(await this.kubectl('get', kinds.join(','), '-A', '-o', 'json')) as {
       items: (Shown & { kind: string })[];
     };
