@@ -2,6 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, expect } from 'vitest';
+import { kinds } from '../../src/kinds/index.ts';
 import type { Status } from '../../src/sources/kubernetes/conditions.ts';
 import { cleanEnvironment } from '../servers/command.ts';
 import { startKubernetes, type KubernetesServer } from '../servers/kubernetes.ts';
@@ -153,15 +154,8 @@ export class Cluster {
   /** Everything as it was after the installation: no operator runs, nothing is declared, recorded or live. */
   async clear(): Promise<void> {
     await this.killOperators();
-    const kinds = [
-      'aclpolicies',
-      'acltokens',
-      'aclauthmethods',
-      'vaultjwtintegrations',
-      'nomadclusters',
-      'vaultservers',
-    ];
-    const { items } = JSON.parse(await this.kubectl('get', kinds.join(','), '-A', '-o', 'json')) as {
+    const plurals = kinds.map(({ plural }) => plural);
+    const { items } = JSON.parse(await this.kubectl('get', plurals.join(','), '-A', '-o', 'json')) as {
       items: (Shown & { kind: string })[];
     };
     const held = items.filter((item) => item.metadata.finalizers !== undefined);
@@ -173,9 +167,9 @@ export class Cluster {
       await this.kubernetes.kubectl('patch', kind, ...names, '-n', namespace, ...free);
     }
     // Nothing holds them any more: there is no need to wait, which kubectl does for one after the other.
-    for (const kind of kinds) await this.kubectl('delete', kind, '--all', '-A', '--wait=false');
+    for (const kind of plurals) await this.kubectl('delete', kind, '--all', '-A', '--wait=false');
     await until('nothing is declared', async () =>
-      (await this.kubectl('get', kinds.join(','), '-A', '-o', 'name')) === '' ? true : undefined,
+      (await this.kubectl('get', plurals.join(','), '-A', '-o', 'name')) === '' ? true : undefined,
     );
     await this.kubectl('delete', 'configmap,lease,secret', '--all', '-n', HOME);
     await this.kubectl('delete', 'secret', '-A', '-l', 'app.kubernetes.io/managed-by=nomad-access');

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
+import type { AnyKind } from '../../src/contract/kind.ts';
+import { kinds } from '../../src/kinds/index.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { Cluster, HOME, policy, resource, until } from './cluster.ts';
 import { ASK } from './kubernetes-objects.ts';
@@ -15,13 +18,25 @@ interface Purpose {
   readonly isDone: (cluster: Cluster, name: string, operator: RunningOperator) => Promise<boolean>;
 }
 
-/** One of each kind, declared from the beginning. */
-const MANAGED = { aclpolicies: 'readonly', acltokens: 'dashboard', vaultjwtintegrations: 'workloads' } as const;
-const KINDS = { ...MANAGED, nomadclusters: 'default', vaultservers: 'default' } as const;
+/** One of each kind, declared from the beginning; of all that no test here looks into, the example, suspended. */
+const LIVING = { aclpolicies: 'readonly', acltokens: 'dashboard', vaultjwtintegrations: 'workloads' } as const;
+const OTHERS = kinds.filter(({ scope, plural }) => scope === 'Namespaced' && !(plural in LIVING));
+const CONNECTIONS = { nomadclusters: 'default', vaultservers: 'default' } as const;
+const KINDS: Readonly<Record<string, string>> = {
+  ...LIVING,
+  ...Object.fromEntries(OTHERS.map(({ plural }) => [plural, 'suspended'])),
+  ...CONNECTIONS,
+};
 
 const token = (name: string): string =>
   resource('AclToken', name, `policies: [readonly]\nwriteSecretTo: { kubernetesSecret: { name: ${name} } }`);
-const MANIFESTS: Record<keyof typeof MANAGED, (name: string) => string> = {
+function suspended({ example }: AnyKind): (name: string) => string {
+  const shown = parse(example) as { readonly spec: object };
+  return (name) =>
+    JSON.stringify({ ...shown, metadata: { name, namespace: 'default' }, spec: { ...shown.spec, suspend: true } });
+}
+const MANIFESTS: Readonly<Record<string, (name: string) => string>> = {
+  ...Object.fromEntries(OTHERS.map((kind) => [kind.plural, suspended(kind)])),
   aclpolicies: (name) => policy(name),
   acltokens: token,
   vaultjwtintegrations: (name) => resource('VaultJwtIntegration', name, 'suspend: true'),
@@ -138,8 +153,11 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     cluster = await Cluster.start();
     await cluster.connect();
     await cluster.apply(policy('readonly'), token('dashboard'), resource('VaultJwtIntegration', 'workloads', '{}'));
+    await cluster.apply(...OTHERS.map((kind) => suspended(kind)('suspended')));
     operator = await cluster.operator();
-    for (const [kind, name] of Object.entries(KINDS)) await cluster.waitReady(kind, name);
+    for (const [kind, name] of Object.entries({ ...LIVING, ...CONNECTIONS })) await cluster.waitReady(kind, name);
+    for (const { plural } of OTHERS)
+      await until(`the status of ${plural}`, async () => (await cluster.get(plural, 'suspended'))?.status?.conditions);
   });
   afterAll(() => cluster.stop());
 

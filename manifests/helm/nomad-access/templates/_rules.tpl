@@ -1,10 +1,22 @@
 {{/* The operator's right to resources, in all namespaces or in one. */}}
 {{- define "nomad-access.rules" -}}
 - apiGroups: [nomad-access.io]
-  resources: [aclpolicies, acltokens, aclauthmethods, vaultjwtintegrations, vaultnomadroles, vaultnomadsecretsengines]
+  resources:
+    - aclauthmethods
+    - aclpolicies
+    - acltokens
+    - vaultjwtintegrations
+    - vaultnomadroles
+    - vaultnomadsecretsengines
   verbs: [list, watch, patch]
 - apiGroups: [nomad-access.io]
-  resources: [aclpolicies/status, acltokens/status, aclauthmethods/status, vaultjwtintegrations/status, vaultnomadroles/status, vaultnomadsecretsengines/status]
+  resources:
+    - aclauthmethods/status
+    - aclpolicies/status
+    - acltokens/status
+    - vaultjwtintegrations/status
+    - vaultnomadroles/status
+    - vaultnomadsecretsengines/status
   verbs: [patch]
 - apiGroups: [events.k8s.io]
   resources: [events]
