@@ -1,9 +1,10 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Issuer } from '../e2e/issuer.ts';
-import { LiveVault } from '../e2e/live.ts';
+import { LiveNomad, LiveVault } from '../e2e/live.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 import { requireServers } from '../servers/binaries.ts';
+import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
 import { commandsFor, POLICY_FILE, runOnVault } from './vault-readme.ts';
 
@@ -30,10 +31,14 @@ function without(path: string, capability: string): string {
     .join('\n');
 }
 
+/** Paths of the half that is for integrations. */
+const ofIntegrations = /^sys\/auth|jwt-nomad|nomad-workloads/;
+
 const grants = blocks.flatMap(({ path, capabilities }) => capabilities.map((capability) => ({ path, capability })));
 
-/** No Nomad is asked for anything: the keys come from an issuer of our own. */
-describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', () => {
+/** Nomad issues the management token of the engine; the keys of the workloads come from an issuer of our own. */
+describe.skipIf(!requireServers('nomad', 'vault'))('the Vault policy for the operator', () => {
+  let nomad: NomadServer;
   let vault: VaultServer;
   let live: LiveVault;
   let issuer: Issuer;
@@ -41,23 +46,25 @@ describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', (
   let login: { roleId: string; secretId: string };
 
   beforeAll(async () => {
-    [vault, issuer] = await Promise.all([startVault(), Issuer.start()]);
+    [nomad, vault, issuer] = await Promise.all([startNomad({ client: false }), startVault(), Issuer.start()]);
     live = new LiveVault(vault);
     runOnVault(vault, commandsFor(undefined));
     const [roleId = '', secretId = ''] = runOnVault(vault, commandsFor('approle')).match(UUID) ?? [];
     login = { roleId, secretId };
   });
-  afterAll(() => Promise.all([vault.stop(), issuer.stop()]));
+  afterAll(() => Promise.all([nomad.stop(), vault.stop(), issuer.stop()]));
   beforeEach(() => {
-    workspace = new Workspace({ nomad: { address: 'http://127.0.0.1:1', token: 'unused' } });
+    workspace = new Workspace({ nomad });
     const auth = `auth: { approle: { roleId: ${login.roleId}, secretIdFile: ../secret-id } }`;
     workspace.write('vault.yaml', manifest('VaultServer', 'default', `address: ${vault.address}\n${auth}`));
     workspace.write('../secret-id', login.secretId);
-    workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${issuer.jwksUrl}`));
   });
   afterEach(async () => {
     workspace.dispose();
     await live.request('DELETE', 'sys/auth/jwt-nomad');
+    await live.request('PUT', 'sys/leases/revoke-force/nomad/creds');
+    await live.request('DELETE', 'sys/mounts/nomad');
+    await new LiveNomad(nomad).clear();
     for (const name of await live.list('sys/policies/acl'))
       if (name.startsWith('nomad-workloads')) await live.request('DELETE', `sys/policies/acl/${name}`);
   });
@@ -70,16 +77,20 @@ describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', (
     expect(status, JSON.stringify(answer)).toBe(204);
   }
 
+  const all = (): string[] => ['--allow-address', vault.address];
+
+  /** What did not work; undefined where all did. */
+  function failed(what: string, { code, steps }: Awaited<ReturnType<Workspace['plan']>>): string | undefined {
+    const wrong = steps.find(
+      (s) => s.action === 'refuse' || (s.result && !['done', 'unchanged'].includes(s.result.status)),
+    );
+    return code === 0 && wrong === undefined ? undefined : `${what}: ${JSON.stringify(wrong)}`;
+  }
+
   /** All that an integration can go through. @returns the first thing that did not work; undefined where all did. */
-  async function life(): Promise<string | undefined> {
-    const all = ['--allow-address', vault.address];
-    const failed = (what: string, { code, steps }: Awaited<ReturnType<Workspace['plan']>>): string | undefined => {
-      const wrong = steps.find(
-        (s) => s.action === 'refuse' || (s.result && !['done', 'unchanged'].includes(s.result.status)),
-      );
-      return code === 0 && wrong === undefined ? undefined : `${what}: ${JSON.stringify(wrong)}`;
-    };
-    const created = failed('create', await workspace.apply(...all));
+  async function integrationLife(): Promise<string | undefined> {
+    workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${issuer.jwksUrl}`));
+    const created = failed('create', await workspace.apply(...all()));
     if (created !== undefined) return created;
     const { token } = await live.login('jwt-nomad', 'nomad-workloads', await issuer.sign('job'));
     if (token === undefined) return 'what was made does not let tasks log in';
@@ -87,21 +98,49 @@ describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', (
     await change('auth/jwt-nomad/role/nomad-workloads', { ...role, token_period: 7 });
     await change('auth/jwt-nomad/config', { jwks_url: issuer.jwksUrl, default_role: 'other' });
     await change('sys/policies/acl/nomad-workloads', { policy: '# changed' });
-    const corrected = failed('correct', await workspace.apply(...all));
+    const corrected = failed('correct', await workspace.apply(...all()));
     if (corrected !== undefined) return corrected;
-    if ((await workspace.plan(...all, '--detailed-exitcode')).code !== 0) return 'it is not as declared afterwards';
+    if ((await workspace.plan(...all(), '--detailed-exitcode')).code !== 0) return 'it is not as declared afterwards';
     workspace.remove('integration.yaml');
-    const { steps } = await workspace.plan(...all);
+    const { steps } = await workspace.plan(...all());
     if (!steps.some((s) => s.message.includes('revokes 1 token'))) return 'the plan does not count the tokens';
-    const removed = failed('remove', await workspace.apply(...all));
+    const removed = failed('remove', await workspace.apply(...all()));
     if (removed !== undefined) return removed;
     const left = [await live.mounts(), await live.list('sys/policies/acl')].flat().join();
     return /jwt-nomad|nomad-workloads/.test(left) ? `something is left: ${left}` : undefined;
   }
 
+  /** All that an engine can go through. @returns as above. */
+  async function engineLife(): Promise<string | undefined> {
+    workspace.write('policy.yaml', manifest('AclPolicy', 'readonly', `rules: 'node { policy = "read" }'`));
+    workspace.write('engine.yaml', manifest('VaultNomadSecretsEngine', 'nomad', 'lease: { ttl: 1h }'));
+    workspace.write('role.yaml', manifest('VaultNomadRole', 'reader', 'engine: nomad\npolicies: [readonly]'));
+    const created = failed('create', await workspace.apply(...all()));
+    if (created !== undefined) return created;
+    if ((await live.data('nomad/creds/reader')) === undefined) return 'it gives out no tokens';
+    await change('nomad/config/lease', { ttl: 1, max_ttl: 2 });
+    await change('nomad/config/access', { address: 'http://127.0.0.1:1', token: 'wrong' });
+    await change('nomad/role/reader', { type: 'client', policies: ['other'] });
+    const corrected = failed('correct', await workspace.apply(...all()));
+    if (corrected !== undefined) return corrected;
+    if ((await workspace.plan(...all(), '--detailed-exitcode')).code !== 0) return 'it is not as declared afterwards';
+    workspace.remove('role.yaml');
+    workspace.remove('engine.yaml');
+    const { steps } = await workspace.plan(...all());
+    if (!steps.some((s) => s.message.includes('revokes 1 lease'))) return 'the plan does not count the leases';
+    const removed = failed('remove', await workspace.apply(...all(), '--allow-mass-delete'));
+    if (removed !== undefined) return removed;
+    return Object.keys((await live.data('sys/mounts')) ?? {}).includes('nomad/') ? 'the engine is left' : undefined;
+  }
+
   it('lets an integration be made, corrected and removed, by a login and without root', async () => {
     await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
-    expect(await life()).toBeUndefined();
+    expect(await integrationLife()).toBeUndefined();
+  });
+
+  it('lets a secrets engine be made, corrected and removed, likewise', async () => {
+    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    expect(await engineLife()).toBeUndefined();
   });
 
   it('is read whole by this test', () => {
@@ -114,6 +153,7 @@ describe.skipIf(!requireServers('vault'))('the Vault policy for the operator', (
     'grants nothing in vain: without $capability on $path something fails',
     async ({ path, capability }) => {
       await setPolicy(without(path, capability));
+      const life = ofIntegrations.test(path) ? integrationLife : engineLife;
       expect(await life(), 'everything works without it').not.toBeUndefined();
     },
   );
