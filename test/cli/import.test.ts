@@ -112,7 +112,9 @@ describe('import', () => {
       'left out: VaultJwtIntegration jwt-github on default: none of its roles looks for a claim',
     );
     expect(await reasons()).toEqual(['noop Adopted']);
-    expect(workspace.read('../found/vault-jwt-integrations/jwt-team.yaml')).toMatch(/spec:\n {2}path: jwt-team\n {2}kvPath: kv\n$/);
+    expect(workspace.read('../found/vault-jwt-integrations/jwt-team.yaml')).toMatch(
+      /spec:\n {2}path: jwt-team\n {2}kvPath: kv\n$/,
+    );
   });
 
   it('takes the connections that manifests declare, and refers to them', async () => {

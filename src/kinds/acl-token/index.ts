@@ -50,7 +50,7 @@ spec:
   types: [aclTokenObject, secretFileObject, kubernetesSecretObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
   check: (resource) => [
-    ...(resource.spec.name !== undefined || byteLength(liveName(resource)) <= 200
+    ...(byteLength(liveName(resource)) <= 200
       ? []
       : [{ path: 'metadata.name', message: 'is too long for a token’s name on Nomad (200 bytes): set spec.name' }]),
     ...(markerOf(liveName(resource)) === undefined

@@ -2,17 +2,7 @@ import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
 import { DEFAULT_KEYS } from './kubernetes-secret.ts';
 import { rotationField, rotationRules } from './rotation.ts';
-import {
-  byteLength,
-  connectionName,
-  duration,
-  exactlyOne,
-  immutable,
-  managed,
-  nomadName,
-  seconds,
-  text,
-} from '../schema.ts';
+import { connectionName, duration, exactlyOne, immutable, managed, nomadName, seconds, text } from '../schema.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
@@ -30,10 +20,10 @@ const secretKey = z
 
 export const aclTokenSpec = z.strictObject({
   nomadRef: connectionName.default('default').describe('NomadCluster that issues the token.'),
-  name: text(256)
+  name: text(200)
     .optional()
     .describe(
-      'Name on Nomad, at most 200 bytes; metadata.name where omitted. A short marker of the owner follows it there, but not where accessorId names the token: then it is the whole name, of 256 bytes at most, and may be empty.',
+      'Name on Nomad, at most 200 bytes; metadata.name where omitted. A short marker of the owner follows it there, but not where accessorId names the token: then it is the whole name, and may be empty.',
     ),
   accessorId: z
     .string()
@@ -100,11 +90,10 @@ export const aclTokenRules: readonly SpecRule[] = [
   immutable('nomadRef'),
   immutable('accessorId'),
   {
-    cel: "has(self.accessorId) || !has(self.name) || (self.name != '' && size(bytes(self.name)) <= 200)",
-    holds: ({ name, accessorId }: AclTokenSpec) =>
-      accessorId !== undefined || name === undefined || (name !== '' && byteLength(name) <= 200),
+    cel: "has(self.accessorId) || !has(self.name) || self.name != ''",
+    holds: ({ name, accessorId }: AclTokenSpec) => accessorId !== undefined || name !== '',
     path: 'name',
-    message: 'must have 1 to 200 bytes, so that the marker has its place',
+    message: 'must not be empty where accessorId does not name a token',
   },
   exactlyOne('writeSecretTo', SINKS),
   // API servers alone read it.
