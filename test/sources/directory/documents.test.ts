@@ -9,7 +9,10 @@ async function errorsOf(text: string): Promise<string[]> {
 describe('documents', () => {
   it.each(kinds)('the example of $kind loads', async ({ example, kind }) => {
     // What differs in a directory is said in the example itself.
-    const desire = await loadText(example.replace(/kubernetesSecret: .*\n +name: /, 'file:\n      path: secrets/'));
+    const inDirectory = example
+      .replace(/kubernetesSecret: .*\n +name: /, 'file:\n      path: secrets/')
+      .replace(/secretRef: .*\n +name: (.*)\n +key: .*/, 'file: secrets/$1');
+    const desire = await loadText(inDirectory);
     expect(desire.errors).toEqual([]);
     expect(desire.resources.filter((r) => r.source === '-').map((r) => r.kind)).toEqual([kind]);
   });
