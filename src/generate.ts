@@ -3,16 +3,17 @@ import { dirname, join, resolve } from 'node:path';
 import { kinds } from './kinds/index.ts';
 import { crd, crdYaml, referenceIndex, referencePage, withKinds, yaml } from './schema/index.ts';
 
-/** Writes crds/, its copies and the kinds in the roles of manifests/, and docs/kinds/ from the kinds; with --check it only says which files are stale, and fails. */
+/** Writes crds/, its copies and the kinds in the lists of manifests/, and docs/kinds/ from the kinds; with --check it only says which files are stale, and fails. */
 const ROOT = resolve(import.meta.dirname, '..');
 /** Neither kustomize nor Helm reads what lies outside of its folder. */
 const CRD_COPIES = ['manifests/install/operator/crds.yaml', 'manifests/helm/nomad-access/files/crds.yaml'];
-const ROLES = [
+const LISTS = [
   'manifests/install/cluster/operator-role.yaml',
   'manifests/install/namespaced/apps.yaml',
   'manifests/install/operator/user-roles.yaml',
   'manifests/helm/nomad-access/templates/_rules.tpl',
   'manifests/helm/nomad-access/templates/user-roles.yaml',
+  'manifests/argocd/argocd-cm.yaml',
 ];
 const wanted = new Map<string, string>([
   ...kinds.map((kind): [string, string] => [`crds/${kind.plural}.yaml`, yaml(crd(kind))]),
@@ -21,7 +22,7 @@ const wanted = new Map<string, string>([
   ['docs/kinds/README.md', referenceIndex(kinds)],
 ]);
 
-for (const path of ROLES) wanted.set(path, withKinds(await readFile(join(ROOT, path), 'utf8'), kinds));
+for (const path of LISTS) wanted.set(path, withKinds(await readFile(join(ROOT, path), 'utf8'), kinds));
 
 async function existing(folder: string): Promise<string[]> {
   const names = await readdir(join(ROOT, folder)).catch((): string[] => []);

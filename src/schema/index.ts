@@ -1,3 +1,3 @@
 export { crd, crdYaml, yaml } from './crd.ts';
 export { referenceIndex, referencePage } from './reference.ts';
-export { withKinds } from './rbac.ts';
+export { withKinds } from './lists.ts';
