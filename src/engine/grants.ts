@@ -46,7 +46,10 @@ function notGranted(desired: Desired, connection: Connection | undefined, isOurs
   if (name !== undefined) return `${by}: "${name}" matches none of grants.names`;
   if (!givesTokens(desired, connection.kind)) return undefined;
   const tokens = [fields, isOurs ? undefined : readable(desired.live)?.fields];
-  if (tokens.some((token) => token?.['type'] === 'management') && grants.managementTokens !== true)
+  if (
+    tokens.some((token) => token?.['type'] === 'management' || token?.['bindType'] === 'management') &&
+    grants.managementTokens !== true
+  )
     return `${by}: management tokens need grants.managementTokens`;
   if (
     tokens.some((token) => token?.['global'] === true || token?.['tokenLocality'] === 'global') &&
@@ -56,12 +59,21 @@ function notGranted(desired: Desired, connection: Connection | undefined, isOurs
   return undefined;
 }
 
-const REFERRING_FIELDS = ['policies', 'roles', 'tokenPolicies', 'jobAcl.namespace', 'jobAcl.jobId'];
+const REFERRING_FIELDS = [
+  'policies',
+  'roles',
+  'tokenPolicies',
+  'authMethod',
+  'bindName',
+  'jobAcl.namespace',
+  'jobAcl.jobId',
+];
 /** Those whose names are live names, and not the namespace's own affair. */
 const NAMED_TYPES = new Set([
   'acl-policy',
   'acl-token',
   'acl-auth-method',
+  'acl-binding-rule',
   'auth-mount',
   'jwt-config',
   'policy',
@@ -73,9 +85,11 @@ const NAMED_TYPES = new Set([
   'nomad-role',
 ]);
 
+const TOKEN_GIVERS = new Set(['acl-token', 'acl-auth-method', 'acl-binding-rule']);
+
 /** Whether it is a token of that Nomad, or whoever uses it gets tokens by it. */
 function givesTokens({ key }: Desired, kind: Connection['kind']): boolean {
-  if (key.type === 'acl-token' || key.type === 'acl-auth-method') return true;
+  if (TOKEN_GIVERS.has(key.type)) return true;
   return key.type === 'nomad-role' && kind === 'NomadCluster';
 }
 
@@ -93,12 +107,14 @@ function namesOf(desired: Desired, kind: Connection['kind']): string[] {
 }
 
 function declaredName({ type, name }: ObjectKey): string {
-  if (type === 'acl-token') return name.replace(/ \[na:[^\]]*\]$/, '');
+  if (type === 'acl-token' || type === 'acl-binding-rule') return name.replace(/ \[na:[^\]]*\]$/, '');
   return type === 'jwt-role' || type === 'nomad-role' ? name.slice(name.lastIndexOf('/') + 1) : name;
 }
 
 function matches(patterns: readonly string[] | undefined, name: string): boolean {
-  return patterns === undefined || patterns.some((pattern) => patternOf(pattern).test(name));
+  // What a claim will stand in for is anybody's choice: only a "*" is as wide.
+  const fixed = name.replace(/\$\{[^}]*\}/g, '\0');
+  return patterns === undefined || patterns.some((pattern) => patternOf(pattern).test(fixed));
 }
 
 function patternOf(pattern: string): RegExp {

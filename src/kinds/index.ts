@@ -1,5 +1,6 @@
 import type { AnyKind } from '../contract/kind.ts';
 import { aclAuthMethod } from './acl-auth-method/index.ts';
+import { aclBindingRule } from './acl-binding-rule/index.ts';
 import { aclPolicy } from './acl-policy/index.ts';
 import { aclToken } from './acl-token/index.ts';
 import { nomadCluster } from './nomad-cluster/index.ts';
@@ -15,6 +16,7 @@ export const kinds: readonly AnyKind[] = [
   aclPolicy,
   aclToken,
   aclAuthMethod,
+  aclBindingRule,
   vaultJwtIntegration,
   vaultNomadSecretsEngine,
   vaultNomadRole,

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ownerId } from '../../src/kinds/nomad-token/marker.ts';
+import { ownerId } from '../../src/kinds/marked/marker.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { until } from './cluster.ts';
 import { untilGone } from './kubernetes-objects.ts';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { aclToken } from '../../src/kinds/acl-token/index.ts';
 import { kubernetesSecretObject } from '../../src/kinds/acl-token/kubernetes-secret.ts';
-import { markedName, ownerId } from '../../src/kinds/nomad-token/marker.ts';
+import { markedName, ownerId } from '../../src/kinds/marked/marker.ts';
 import { keyText, type Live, type Owned, type PlannedStep } from '../../src/plan/step.ts';
 import { settled, stringIn } from '../../src/plan/value.ts';
 import { entry, outline, planned } from './planning.ts';

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { aclToken } from '../../src/kinds/acl-token/index.ts';
-import { markedName, ownerId } from '../../src/kinds/nomad-token/marker.ts';
+import { markedName, ownerId } from '../../src/kinds/marked/marker.ts';
 import type { Live, ObjectKey, Owned } from '../../src/plan/step.ts';
 import type { Fields } from '../../src/plan/value.ts';
 import { entry, outline, planned, resource } from './planning.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { markedName, markerOf, ownerId } from '../../src/kinds/nomad-token/marker.ts';
+import { markedName, markerOf, ownerId } from '../../src/kinds/marked/marker.ts';
 
 describe('the marker in a token’s name', () => {
   const resource = { kind: 'AclToken', namespace: 'default', name: 'ci' };

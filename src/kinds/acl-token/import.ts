@@ -8,7 +8,7 @@ import {
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
-import { markerOf, ownerId, type Marker } from '../nomad-token/marker.ts';
+import { markerOf, ownerId, type Marker } from '../marked/marker.ts';
 import { readTokens } from '../nomad-token/token.ts';
 
 /** A token of Vault's Nomad engine: `vault-<role>-<who asked>-<nanoseconds>`. */

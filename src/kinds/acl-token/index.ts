@@ -4,7 +4,7 @@ import { isUnreadable, type Desired, type Live, type ObjectKey, type PlannedStep
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
-import { markerOf } from '../nomad-token/marker.ts';
+import { markerOf } from '../marked/marker.ts';
 import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
 import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';

@@ -3,10 +3,10 @@ import { idOf, type Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey, type Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
-import { markedName, markerOf, ownerId } from './marker.ts';
-import { matchToken, type Candidate, type Match } from './match.ts';
+import { markedName, markerOf, ownerId } from '../marked/marker.ts';
+import { matchMarked, type Candidate, type Match } from '../marked/match.ts';
 import { expiresAt, instant, MADE_AT, madeAt, ownedOf, succession, type Rotation } from './rotation.ts';
-import { aclTokenObject, tokenFieldRules } from './token.ts';
+import { aclTokenObject, markedToken, tokenFieldRules } from './token.ts';
 
 /** What is the same for every object of a resource. */
 export type Base = Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'>;
@@ -59,7 +59,7 @@ export function ownedTokens(
   // Where Nomad takes accessor IDs that the caller has chosen (2.0.3 and later), the intent could name the one of a token that
   // is about to be made, and that would find it again instead of its marker.
   const marked = context.liveBy(connection, type, owner);
-  const match = matchToken(owner, name, declaration.wanted, marked, tokenOf, owned);
+  const match = matchMarked(markedToken, owner, name, declaration.wanted, marked, tokenOf, owned);
   const key = { connection, type, name: match.name };
   const sameName = (made: ObjectKey): boolean => {
     const marker = markerOf(made.name);

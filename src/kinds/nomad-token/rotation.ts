@@ -1,6 +1,6 @@
 import type { Live, Owned } from '../../plan/step.ts';
 import type { Fields } from '../../plan/value.ts';
-import type { Candidate, Match } from './match.ts';
+import type { Candidate, Match } from '../marked/match.ts';
 
 /** How the tokens of a resource follow one another; milliseconds. The interval is longer than the overlap. */
 export interface Rotation {

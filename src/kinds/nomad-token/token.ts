@@ -1,11 +1,12 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import { TargetError } from '../../contract/errors.ts';
 import type { NomadApi } from '../../contract/target.ts';
-import { fingerprint, type FieldRule } from '../../plan/diff.ts';
-import { isUnreadable, type Live, type ObjectKey, type Owned, type Unreadable } from '../../plan/step.ts';
+import type { FieldRule } from '../../plan/diff.ts';
+import type { Live, ObjectKey } from '../../plan/step.ts';
 import { stringIn, type Fields, type Value } from '../../plan/value.ts';
 import { operatorToken } from '../operator-token.ts';
-import { markerOf } from './marker.ts';
+import { markerOf } from '../marked/marker.ts';
+import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
 
 /** How the fields of a token are compared. */
 export const tokenFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -15,6 +16,18 @@ export const tokenFieldRules: Readonly<Record<string, FieldRule>> = {
   roles: { compare: 'set' },
   global: { compare: 'exact', onChange: 'replace' },
   expirationTtl: { compare: 'exact', onChange: 'replace' },
+};
+
+const keyName = (live: Live): string => stringIn(live.fields, 'name');
+const { name: _name, expirationTtl: _ttl, ...rights } = tokenFieldRules;
+
+export const markedToken: MarkedType = {
+  rules: tokenFieldRules,
+  keyName,
+  // How long it lives is no matter.
+  rights,
+  needsReplacement: ({ fields }, wanted) =>
+    fields['global'] !== wanted['global'] || fields['expirationTtl'] !== wanted['expirationTtl'],
 };
 
 interface RoleLink {
@@ -96,9 +109,9 @@ export const aclTokenObject: ObjectType = {
 
   rules: tokenFieldRules,
   identify: (live) => live.id ?? '',
-  keyName: (live) => stringIn(live.fields, 'name'),
+  keyName,
   index: (live) => markerOf(stringIn(live.fields, 'name'))?.owner,
-  find: (owned, live) => (owned.id === undefined ? byMarkedName(owned, live) : live.get(owned.id)),
+  find: (owned, live) => (owned.id === undefined ? madeUnnoticed(markedToken, owned, live) : live.get(owned.id)),
 
   neededBy: ({ detail }) => keyIn(detail?.['neededBy']),
 
@@ -137,15 +150,6 @@ export async function readTokens(
 /** The SecretID of a token: from the create that made it, or read back. */
 export async function secretOf(api: NomadApi, accessorId: string, signal?: AbortSignal): Promise<string | undefined> {
   return (await api.get<Token>(path(accessorId), {}, signal))?.body.SecretID;
-}
-
-/** A token that a create of ours made without our learning of it: it carries the name and is what was intended. */
-function byMarkedName(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | undefined {
-  for (const token of live.values()) {
-    if (isUnreadable(token) || token.fields['name'] !== owned.key.name) continue;
-    if (fingerprint(token.fields, tokenFieldRules) === owned.intent) return token;
-  }
-  return undefined;
 }
 
 async function roleNames(

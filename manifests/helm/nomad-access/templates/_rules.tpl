@@ -3,6 +3,7 @@
 - apiGroups: [nomad-access.io]
   resources:
     - aclauthmethods
+    - aclbindingrules
     - aclpolicies
     - acltokens
     - vaultjwtintegrations
@@ -12,6 +13,7 @@
 - apiGroups: [nomad-access.io]
   resources:
     - aclauthmethods/status
+    - aclbindingrules/status
     - aclpolicies/status
     - acltokens/status
     - vaultjwtintegrations/status

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto';
 import type { ResourceId } from '../../plan/step.ts';
 
 /**
- * The marker in a token's live name: `ci [na:k3j9x2m4qz.1]`. Token names are not unique on Nomad and tokens have no
- * field for an owner, so the marker is what finds a token again after a crash, a lost inventory or a restored cluster.
+ * The marker at the end of a token's name or a binding rule's description: `ci [na:k3j9x2m4qz.1]`. Neither has a unique name on
+ * Nomad, or a field for an owner, so the marker is what finds one again after a crash, a lost inventory or a restored cluster.
  */
 export interface Marker {
   readonly owner: string;
-  /** Counts the tokens that one resource has had; a replacement takes the next number. */
+  /** Counts the objects that one resource has had; a replacement takes the next number. */
   readonly sequence: number;
 }
 
-const MARKER = / \[na:([a-z2-7]{16})\.([1-9][0-9]{0,8})\]$/;
+const MARKER = /(?:^| )\[na:([a-z2-7]{16})\.([1-9][0-9]{0,8})\]$/;
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
 
 /** @returns 16 characters (80 bits) that stand for installation, kind, namespace and name. */
@@ -24,7 +24,7 @@ export function ownerId(installation: string, resource: ResourceId): string {
 }
 
 export function markedName(name: string, marker: Marker): string {
-  return `${name} [na:${marker.owner}.${String(marker.sequence)}]`;
+  return `${name} [na:${marker.owner}.${String(marker.sequence)}]`.trimStart();
 }
 
 export function markerOf(liveName: string): Marker | undefined {
