@@ -196,7 +196,7 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
     for (let i = 0; i < 5; i++) {
       const error = (await connected.opened.io
         .vault('default')
-        .read('sys/mounts')
+        .read('sys/audit')
         .catch((e: unknown) => e)) as TargetError;
       expect([error.class, error.status]).toEqual(['denied', 403]);
     }
@@ -214,7 +214,7 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
     });
     await byKubernetes({ role: 'bare' });
     for (let i = 0; i < 4; i++) {
-      await expect(connected.opened.io.vault('default').read('sys/mounts')).rejects.toThrow('permission denied');
+      await expect(connected.opened.io.vault('default').read('sys/audit')).rejects.toThrow('permission denied');
       await sleep(1_050);
     }
     expect(connected.requests.filter((request) => request.startsWith('POST'))).toEqual(['POST 200', 'POST 200']);
