@@ -8,7 +8,7 @@ import { contentOf } from './leaks.ts';
 import { LiveNomad } from './live.ts';
 import { readySeries, useOperators } from './operators.ts';
 import type { RunningOperator } from './running.ts';
-import { manifest, Workspace } from './workspace.ts';
+import { manifest, Workspace, type PlanOutput } from './workspace.ts';
 
 interface Method {
   readonly Name: string;
@@ -214,6 +214,29 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
     declare('ci', JWT.replace('config: {', 'config: { claimMappings: { c: d, a: b },'));
     expect((await workspace.apply()).steps[0]).toMatchObject({ action: 'noop', reason: 'Adopted' });
     expect((await method('ci')).ModifyIndex).toBe(before.ModifyIndex);
+  });
+
+  it('are imported with every field but their secrets, for which the manifest names variables', async () => {
+    declare('sso', OIDC);
+    await applied();
+    const { ModifyIndex: before } = await method('sso');
+    const { code, stderr } = await workspace.run('import', '--kind', 'AclAuthMethod', '--out', 'found');
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('NOMAD_ACCESS_SECRET_SSO_OIDCCLIENTSECRET');
+    workspace.remove('.nomad-access.state.json');
+    const args = ['-f', 'found', '-o', 'json'];
+    const missing = await workspace.run('plan', ...args);
+    expect(missing.stdout).toContain('NOMAD_ACCESS_SECRET_SSO_');
+    const { outcome } = workspace.start(['plan', ...args], {
+      NOMAD_ACCESS_SECRET_SSO_OIDCCLIENTSECRET: SECRETS[0],
+      NOMAD_ACCESS_SECRET_SSO_PEMKEY: KEY,
+    });
+    const { steps } = JSON.parse((await outcome).stdout) as PlanOutput;
+    // The secrets can't be compared: they are written once.
+    expect(steps.map((s) => [s.action, s.reason, s.changes.map((c) => c.path)])).toEqual([
+      ['update', 'Adopted', ['spec.config.oidcClientSecret', 'spec.config.oidcClientAssertion.privateKey.pemKey']],
+    ]);
+    expect((await method('sso')).ModifyIndex).toBe(before);
   });
 
   it('are made only under names that are granted, and with global tokens only where these are', async () => {

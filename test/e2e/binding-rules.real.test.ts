@@ -179,6 +179,21 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
     expect(await get(theirs.ID)).toMatchObject({ Description: 'theirs', BindName: 'other' });
   });
 
+  it('of ours are imported under their names where these can be told, and others are left to their own manifests', async () => {
+    declare('sso-ops-team', RULE);
+    declare('unguessed', 'authMethod: sso\nbindType: management');
+    await applied();
+    const { code, stderr } = await workspace.run('import', '--kind', 'AclBindingRule', '--out', 'found');
+    expect(code, stderr).toBe(0);
+    expect(stderr).toMatch(
+      /left out: AclBindingRule sso-management .* carries the marker of a resource of another name/,
+    );
+    workspace.remove('.nomad-access.state.json');
+    const { stdout } = await workspace.run('plan', '-f', 'found', '-o', 'json');
+    const { steps } = JSON.parse(stdout) as PlanOutput;
+    expect(steps.map((s) => `${s.action} ${s.name} ${s.reason}`)).toEqual(['noop sso-ops-team Adopted']);
+  });
+
   it('wait for the auth method, and say so', async () => {
     declare('operators', RULE.replace('authMethod: sso', 'authMethod: later'));
     const { steps, code } = await workspace.apply();

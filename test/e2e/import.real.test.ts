@@ -40,6 +40,22 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
       { Name: 'n'.repeat(256), Type: 'client', Policies: ['bench-3'] },
     ])
       expect((await live.request('POST', '/v1/acl/token', body)).status).toBe(200);
+    await nomad.run(
+      ...['acl', 'auth-method', 'create', '-name=CI', '-type=JWT', '-max-token-ttl=1h30m', '-token-locality=global'],
+      `-config=${JSON.stringify({ JWKSURL: 'http://127.0.0.1:9/', BoundAudiences: ['a', 'b'], ClockSkewLeeway: 9e10, ListClaimMappings: { 'https://a/groups': 'groups' } })}`,
+    );
+    for (const rule of [
+      [
+        '-bind-type=role',
+        '-bind-name=team-${value.team}',
+        '-selector="ops" in list.groups',
+        '-description=Two  spaces',
+      ],
+      ['-bind-type=policy', '-bind-name=bench-1'],
+      ['-bind-type=policy', '-bind-name=bench-1', '-selector=value.a == "b"'],
+      ['-bind-type=management', '-selector="admins" in list.groups'],
+    ])
+      await nomad.run('acl', 'binding-rule', 'create', '-auth-method=CI', ...rule);
   });
   afterAll(async () => {
     workspace.dispose();
@@ -48,14 +64,20 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
 
   /** With the indexes that any write moves. */
   const lists = async (): Promise<unknown[]> =>
-    Promise.all(['policies', 'tokens'].map(async (list) => (await live.request('GET', `/v1/acl/${list}`)).body));
+    Promise.all(
+      ['policies', 'tokens', 'auth-methods', 'binding-rules'].map(
+        async (list) => (await live.request('GET', `/v1/acl/${list}`)).body,
+      ),
+    );
 
   it('gives manifests of which a plan over the same servers says nothing to do, and which apply takes over', async () => {
     const before = await lists();
     const { code, stdout, stderr } = await workspace.run('import', '--out', 'found');
     expect([code, stdout]).toEqual([
       0,
-      expect.stringMatching(/AclPolicy: 1001\nAclToken: 1004\nVaultJwtIntegration: 1\n/),
+      expect.stringMatching(
+        /AclPolicy: 1001\nAclToken: 1004\nAclAuthMethod: 1\nAclBindingRule: 4\nVaultJwtIntegration: 1\n/,
+      ),
     ]);
     expect(stderr.trim().split('\n').sort()).toEqual([
       expect.stringMatching(/^left out: AclToken Bootstrap Token \([^)]*\) on default: it is the token that/),
@@ -63,7 +85,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
     ]);
     const plan = await workspace.run('plan', '-f', 'found', '--detailed-exitcode', '-o', 'json');
     const { steps, summary } = JSON.parse(plan.stdout) as PlanOutput;
-    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1004 + 4 }]);
+    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1004 + 1 + 4 + 4 }]);
     expect([...new Set(steps.map((s) => `${s.action} ${s.reason}`))]).toEqual(['noop Adopted']);
     expect((await workspace.run('apply', '-f', 'found', '-y')).code).toBe(0);
     expect(await lists(), 'taking over writes nothing').toEqual(before);

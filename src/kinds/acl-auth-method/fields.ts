@@ -143,6 +143,24 @@ export function liveFields(method: MethodBody): Fields {
   };
 }
 
+/** Paths of the secrets that a live method has. */
+export function secretFieldsOf(fields: Fields): string[] {
+  return CONFIG.filter(({ form, path }) => form === 'secret' && fields[`config.${path}`] === UNTOLD).map(
+    ({ path }) => `config.${path}`,
+  );
+}
+
+/** What declares a live method. @param secretAt the value of a field, by its path, that Nomad does not tell. */
+export function declaration(fields: Fields, secretAt: (path: string) => unknown): Record<string, unknown> {
+  const spec: Record<string, unknown> = { config: {} };
+  const secrets = new Set(secretFieldsOf(fields));
+  for (const [path, value] of Object.entries(fields)) {
+    const told = secrets.has(path) ? secretAt(path) : value;
+    if (told !== undefined && !isNothing(value)) put(spec, path.split('.'), told);
+  }
+  return spec;
+}
+
 /**
  * The method to send: whole, since an omitted field would keep what stands there, but for `Config`, which is replaced.
  * @param secrets by path of the field.

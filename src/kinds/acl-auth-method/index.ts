@@ -7,6 +7,7 @@ import { NOMAD_NAME } from '../schema.ts';
 import { misplacedSecrets, secretFields, secretKeys, secretSourceObject, withSent } from '../secret-source.ts';
 import { defaultMethodKey, defaultMethodObject, THE_DEFAULT } from './default-method.ts';
 import { declaredFields, methodFieldRules } from './fields.ts';
+import { aclAuthMethodImporter } from './import.ts';
 import { authMethodObject, DEFAULT } from './method.ts';
 import { aclAuthMethodRules, aclAuthMethodSpec, secretsOf, type AclAuthMethodSpec } from './schema.ts';
 
@@ -67,6 +68,7 @@ spec:
     const method = desiredMethod(resource, context);
     return resource.spec.default ? [theDefault(resource, context), method] : [method];
   },
+  importer: aclAuthMethodImporter,
   status: (resource) => ({ name: liveName(resource) }),
 };
 

@@ -1,6 +1,6 @@
 import { TargetError } from '../../contract/errors.ts';
 import type { ObjectType, ReadRequest, SettledDesired } from '../../contract/kind.ts';
-import type { Io, NomadApi } from '../../contract/target.ts';
+import type { Io, NomadApi, NomadList } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { rememberSent, secretsToSend, sentFacts } from '../secret-source.ts';
@@ -38,7 +38,7 @@ export const authMethodObject: ObjectType = {
   /** One list; a method is fetched only where its index is not that of what was read before. */
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
-    const { items, index } = await api.list<MethodStub>(LIST, {}, signal);
+    const { items, index } = await listMethods(api, signal);
     const wanted = new Set([...request.desired, ...request.owned].map(({ key }) => key.name));
     const lives = items
       .filter((stub) => wanted.has(stub.Name) || stub.Default)
@@ -67,12 +67,18 @@ export const authMethodObject: ObjectType = {
   remember: rememberSent,
 };
 
+/** Every method, without its configuration. @throws TargetError */
+export function listMethods(api: NomadApi, signal: AbortSignal): Promise<NomadList<MethodStub>> {
+  return api.list<MethodStub>(LIST, {}, signal);
+}
+
 function known(stub: MethodStub, { cached }: ReadRequest): Live | undefined {
   const live = cached(stub.Name);
   return live?.index === stub.ModifyIndex && live.id === String(stub.CreateIndex) ? live : undefined;
 }
 
-async function fetchMethod(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
+/** Undefined where it is gone by now. @throws TargetError */
+export async function fetchMethod(api: NomadApi, name: string, signal: AbortSignal): Promise<Live | undefined> {
   const reply = await api.get<Method>(path(name), {}, signal);
   return reply && liveMethod(reply.body);
 }

@@ -5,6 +5,7 @@ import { stringIn, type Fields } from '../../plan/value.ts';
 import { markedName, markerOf, ownerId } from '../marked/marker.ts';
 import { matchMarked, type Match } from '../marked/match.ts';
 import { renamed } from '../renamed.ts';
+import { aclBindingRuleImporter } from './import.ts';
 import { bindingRuleObject, fixedFields, markedRule, ruleFieldRules } from './rule.ts';
 import { aclBindingRuleRules, aclBindingRuleSpec, type AclBindingRuleSpec } from './schema.ts';
 
@@ -40,6 +41,7 @@ spec:
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
   objects: (resource, context) =>
     resource.spec.id === undefined ? ownRule(resource, context) : [namedRule(resource, resource.spec.id, context)],
+  importer: aclBindingRuleImporter,
   status: (_resource, steps) => {
     const live = steps.findLast((s) => s.desired !== undefined && s.key.type === bindingRuleObject.name)?.live;
     return live?.id === undefined ? {} : { id: live.id };

@@ -1,6 +1,6 @@
 import { TargetError } from '../../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../../contract/kind.ts';
-import type { NomadApi, NomadReply } from '../../contract/target.ts';
+import type { NomadApi, NomadList, NomadReply } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
@@ -101,10 +101,7 @@ export const bindingRuleObject: ObjectType = {
 };
 
 /** Every rule, without what it binds. @throws TargetError */
-export function listRules(
-  api: NomadApi,
-  signal: AbortSignal,
-): Promise<{ readonly items: readonly RuleStub[]; readonly index: number }> {
+export function listRules(api: NomadApi, signal: AbortSignal): Promise<NomadList<RuleStub>> {
   return api.list<RuleStub>(LIST, {}, signal);
 }
 
