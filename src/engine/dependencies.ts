@@ -46,7 +46,10 @@ export class Dependencies {
     const declarers = this.#declarers.get(object);
     if (declarers === undefined) return 'stands';
     if (declarers.every((id) => this.#refused.get(id)?.has(object) === true)) return 'refused';
-    return this.#view.get(key.connection, key.type, key.name) === undefined ? 'missing' : 'stands';
+    const { connection, type, name } = key;
+    const isThere =
+      this.#view.get(connection, type, name) !== undefined || this.#view.by(connection, type, name).length > 0;
+    return isThere ? 'stands' : 'missing';
   };
 
   #forget(id: string): void {

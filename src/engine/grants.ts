@@ -71,6 +71,7 @@ const REFERRING_FIELDS = [
 /** Those whose names are live names, and not the namespace's own affair. */
 const NAMED_TYPES = new Set([
   'acl-policy',
+  'acl-role',
   'acl-token',
   'acl-auth-method',
   'acl-binding-rule',

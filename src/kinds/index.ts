@@ -2,6 +2,7 @@ import type { AnyKind } from '../contract/kind.ts';
 import { aclAuthMethod } from './acl-auth-method/index.ts';
 import { aclBindingRule } from './acl-binding-rule/index.ts';
 import { aclPolicy } from './acl-policy/index.ts';
+import { aclRole } from './acl-role/index.ts';
 import { aclToken } from './acl-token/index.ts';
 import { nomadCluster } from './nomad-cluster/index.ts';
 import { vaultJwtIntegration } from './vault-jwt-integration/index.ts';
@@ -14,6 +15,7 @@ export const kinds: readonly AnyKind[] = [
   nomadCluster,
   vaultServer,
   aclPolicy,
+  aclRole,
   aclToken,
   aclAuthMethod,
   aclBindingRule,

@@ -212,15 +212,24 @@ function block(steps: readonly PlannedStep[], dependencies: (key: ObjectKey) => 
   const stateOf = (key: ObjectKey): DependencyState => states.get(keyText(key)) ?? dependencies(key);
   return inDependencyOrder(steps).map((planned) => {
     if (!isWrite(planned)) return planned;
-    const cause = planned.dependsOn.find((key) => stateOf(key) !== 'stands');
+    const undeclared = new Set(planned.desired?.lacking?.map(keyText).filter((key) => !states.has(key)));
+    const cause = planned.dependsOn.find((key) => stateOf(key) !== 'stands' || undeclared.has(keyText(key)));
     if (cause === undefined) return planned;
     const state = stateOf(cause);
-    states.set(keyText(planned.key), state);
-    const [reason, why] =
-      state === 'refused' ? (['Blocked', 'is refused'] as const) : (['Waiting', 'does not exist yet'] as const);
-    return refuse(planned, reason, `it depends on ${keyText(cause)}, which ${why}`);
+    states.set(keyText(planned.key), state === 'refused' ? 'refused' : 'missing');
+    return refuse(
+      planned,
+      state === 'refused' ? 'Blocked' : 'Waiting',
+      `it depends on ${keyText(cause)}, which ${WHY[state]}`,
+    );
   });
 }
+
+const WHY: Readonly<Record<DependencyState, string>> = {
+  refused: 'is refused',
+  missing: 'does not exist yet',
+  stands: 'does not exist, and nothing declares it',
+};
 
 /** Nothing of a resource is deleted while something of it is refused: what would take its place is not there. */
 function spare(declared: readonly PlannedStep[], undeclared: readonly PlannedStep[]): PlannedStep[] {

@@ -99,6 +99,8 @@ export interface Desired {
   readonly live: Live | Unreadable | undefined;
   /** Objects that must stand before this one is written: created and updated first, deleted last. */
   readonly dependsOn: readonly ObjectKey[];
+  /** Of these the ones that are not there now, and without which the server refuses the write: also where nothing declares them. */
+  readonly lacking?: readonly ObjectKey[];
   readonly adoptionPolicy: AdoptionPolicy;
   readonly deletionPolicy: DeletionPolicy;
   readonly suspended: boolean;

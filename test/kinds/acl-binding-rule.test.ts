@@ -18,15 +18,16 @@ function rule(id: string, fields: Fields = {}): Live {
   const usual = { description: described(1), authMethod: 'sso', selector: '', bindType: 'role', bindName: 'ops' };
   return { id, fields: { ...usual, ...fields } };
 }
+const METHODS = ['sso', 'github'].map((name): [string, Live] => [`default/acl-auth-method/${name}`, { fields: {} }]);
 const live = (...rules: Live[]): Record<string, Live> =>
-  Object.fromEntries(rules.map((r) => [`default/acl-binding-rule/${r.id ?? ''}`, r]));
+  Object.fromEntries([...METHODS, ...rules.map((r): [string, Live] => [`default/acl-binding-rule/${r.id ?? ''}`, r])]);
 const owned = (name: string, more: Partial<Owned>): Owned => entry('AclBindingRule', keyOf(name), more);
 const lines = (spec: unknown, situation: Parameters<typeof planned>[2]): string[] =>
   outline(planned(aclBindingRule, spec, situation)).map((line) => line.replace('default/acl-binding-rule/', ''));
 
 describe('a binding rule', () => {
   it('that was not made yet is made, with a marker in its description', () => {
-    const [step] = planned(aclBindingRule, { ...SPEC, description: 'the team' }, {});
+    const [step] = planned(aclBindingRule, { ...SPEC, description: 'the team' }, { live: live() });
     expect(step?.step).toMatchObject({ action: 'create', reason: 'New' });
     expect(step?.desired?.fields['description']).toBe(markedName('the team', { owner: OWNER, sequence: 1 }));
   });
@@ -91,6 +92,10 @@ describe('a binding rule', () => {
     },
   );
 
+  it('waits for its method, whoever is to make it', () => {
+    expect(lines(SPEC, {})).toEqual([`refuse ${named(1)} Waiting`]);
+  });
+
   it('depends on its method and on what it binds, but on nothing that a claim stands in for', () => {
     const dependencies = (bindName: string): string[] =>
       planned(aclBindingRule, { ...SPEC, bindName }, {})[0]?.desired?.dependsOn.map((k) => `${k.type}/${k.name}`) ?? [];
@@ -107,7 +112,7 @@ describe('a binding rule named by its ID', () => {
   });
 
   it('is never made', () => {
-    expect(lines(spec, {})).toEqual([expect.stringMatching(new RegExp(`^refuse ${ID} `))]);
+    expect(lines(spec, { live: live() })).toEqual([expect.stringMatching(new RegExp(`^refuse ${ID} `))]);
   });
 
   it('that carries a marker is that of a resource that made it', () => {

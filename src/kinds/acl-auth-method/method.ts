@@ -39,7 +39,8 @@ export const authMethodObject: ObjectType = {
   async read(io, request, signal) {
     const api = io.nomad(request.connection);
     const { items, index } = await listMethods(api, signal);
-    const wanted = new Set([...request.desired, ...request.owned].map(({ key }) => key.name));
+    const keys = [...[...request.desired, ...request.owned].map(({ key }) => key), ...(request.observed ?? [])];
+    const wanted = new Set(keys.map((key) => key.name));
     const lives = items
       .filter((stub) => wanted.has(stub.Name) || stub.Default)
       .map(async (stub): Promise<[string, Live] | undefined> => {

@@ -41,6 +41,7 @@ spec:
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
   objects: (resource, context) =>
     resource.spec.id === undefined ? ownRule(resource, context) : [namedRule(resource, resource.spec.id, context)],
+  observes: ({ spec }) => [methodOf(spec)],
   importer: aclBindingRuleImporter,
   status: (_resource, steps) => {
     const live = steps.findLast((s) => s.desired !== undefined && s.key.type === bindingRuleObject.name)?.live;
@@ -62,10 +63,12 @@ function wantedFields({ authMethod, selector, bindType, bindName = '' }: AclBind
   return { authMethod, selector, bindType, bindName };
 }
 
-function base({ spec, source, ...resource }: Rule): Base {
+function base({ spec, source, ...resource }: Rule, context: PlanContext): Base {
+  const method = methodOf(spec);
   return {
     resource: idOf(resource as Rule),
-    dependsOn: [methodOf(spec), ...boundBy(spec)],
+    dependsOn: [method, ...boundBy(spec)],
+    lacking: context.live(method) === undefined ? [method] : [],
     adoptionPolicy: spec.adoptionPolicy,
     deletionPolicy: spec.deletionPolicy,
     suspended: spec.suspend,
@@ -89,14 +92,14 @@ function ownRule(resource: Rule, context: PlanContext): Desired[] {
   const refusal =
     renamed(resource, context, key(match.name), 'spec.id', ({ name }) => markerOf(name)?.owner === owner) ??
     imitated(match);
-  const others = match.taken.map((live) => taken(key(markedRule.keyName(live)), live, resource));
+  const others = match.taken.map((live) => taken(key(markedRule.keyName(live)), live, base(resource, context)));
   const rule: Desired = {
-    ...base(resource),
+    ...base(resource, context),
     key: key(match.name),
     fields: { ...wantedFields(spec), description: markedName(spec.description, { owner, sequence }) },
     rules: ruleFieldRules,
     live: failure ?? ('live' in match ? match.live : undefined),
-    dependsOn: [...base(resource).dependsOn, ...others.map((other) => other.key)],
+    dependsOn: [...base(resource, context).dependsOn, ...others.map((other) => other.key)],
     ...(match.is === 'replaced' && { replaces: { key: key(match.old.name), live: match.old.live } }),
     ...refusal,
   };
@@ -113,8 +116,8 @@ function imitated(match: Match): Pick<Desired, 'verdict'> | undefined {
 }
 
 /** Declared as it is, so that it is adopted; once the inventory has it, nothing declares it and it is deleted. */
-function taken(key: ObjectKey, live: Live, resource: Rule): Desired {
-  return { ...base(resource), key, fields: live.fields, rules: ruleFieldRules, live, dependsOn: [] };
+function taken(key: ObjectKey, live: Live, { lacking: _none, ...owner }: Base): Desired {
+  return { ...owner, key, fields: live.fields, rules: ruleFieldRules, live, dependsOn: [] };
 }
 
 /** A rule that existed before, named by its ID: it carries no marker and is never made. */
@@ -126,7 +129,7 @@ function namedRule(resource: Rule, id: string, context: PlanContext): Desired {
   const fixed = fixedFields(readable(live)?.fields ?? wanted, wanted);
   const isOurs = context.ownedBy(resource).some((o) => o.key.name === id && o.state === 'owned');
   return {
-    ...base(resource),
+    ...base(resource, context),
     key,
     fields: { ...wanted, description: spec.description },
     rules: {

@@ -87,6 +87,7 @@ export function listPolicies(api: NomadApi, signal: AbortSignal): Promise<NomadL
 
 function wantedFields(request: ReadRequest): Map<string, Fields | undefined> {
   const wanted = new Map<string, Fields | undefined>(request.owned.map((owned) => [owned.key.name, undefined]));
+  for (const { name } of request.observed ?? []) wanted.set(name, undefined);
   for (const desired of request.desired) wanted.set(desired.key.name, settled(desired.fields));
   return wanted;
 }

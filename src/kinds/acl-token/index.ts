@@ -9,6 +9,7 @@ import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
 import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
+import { rolesOf, withRoles } from './roles.ts';
 import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
 import { secretFileObject } from './secret-file.ts';
 import { rotationOf } from './rotation.ts';
@@ -63,7 +64,8 @@ spec:
         ]),
     ...misplacedSink(resource),
   ],
-  objects,
+  objects: (resource, context) => withRoles(resource.spec, context, (seen) => objects(resource, seen)),
+  observes: ({ spec }) => rolesOf(spec),
   importer: aclTokenImporter,
   status: (resource, steps, { now }) => {
     const { file, kubernetesSecret } = resource.spec.writeSecretTo;

@@ -136,7 +136,7 @@ function equals({ rights }: MarkedType, live: Live, wanted: Fields): boolean {
 
 /** The object that a create of ours made without our learning of it: it carries the name and is what was intended. */
 export function madeUnnoticed(
-  { rules, keyName }: MarkedType,
+  { rules, keyName }: Pick<MarkedType, 'rules' | 'keyName'>,
   owned: Owned,
   live: ReadonlyMap<string, Live | Unreadable>,
 ): Live | undefined {

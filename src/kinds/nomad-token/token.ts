@@ -60,7 +60,7 @@ const LIST = '/v1/acl/tokens';
 export const aclTokenObject: ObjectType = {
   name: 'acl-token',
   connection: 'NomadCluster',
-  after: ['acl-policy'],
+  after: ['acl-policy', 'acl-role'],
 
   /** One list, and one look at who we are; a list of the roles only where a token of interest has some. */
   async read(io, request, signal) {
@@ -176,7 +176,11 @@ function liveToken(token: TokenStub, roles: ReadonlyMap<string, string>): Live {
       expirationTtl: expires === null ? null : Math.round((expires - created) / 1000),
     },
     index: token.ModifyIndex,
-    facts: { createdAt: created, expiresAt: expires },
+    facts: {
+      createdAt: created,
+      expiresAt: expires,
+      ...(token.Roles?.length && { roleIds: token.Roles.map((role) => role.ID) }),
+    },
   };
 }
 

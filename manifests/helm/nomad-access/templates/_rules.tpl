@@ -5,6 +5,7 @@
     - aclauthmethods
     - aclbindingrules
     - aclpolicies
+    - aclroles
     - acltokens
     - vaultjwtintegrations
     - vaultnomadroles
@@ -15,6 +16,7 @@
     - aclauthmethods/status
     - aclbindingrules/status
     - aclpolicies/status
+    - aclroles/status
     - acltokens/status
     - vaultjwtintegrations/status
     - vaultnomadroles/status

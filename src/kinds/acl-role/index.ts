@@ -1,0 +1,84 @@
+import type { Kind, PlanContext } from '../../contract/kind.ts';
+import { idOf, type Resource } from '../../contract/resource.ts';
+import { readable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
+import { renamed } from '../renamed.ts';
+import { NOMAD_NAME } from '../schema.ts';
+import { aclRoleImporter } from './import.ts';
+import { aclRoleObject, roleFieldRules, roleKey, roleNamed } from './role.ts';
+import { aclRoleRules, aclRoleSpec, type AclRoleSpec } from './schema.ts';
+
+export const aclRole: Kind<AclRoleSpec> = {
+  kind: 'AclRole',
+  plural: 'aclroles',
+  shortNames: ['aclrole'],
+  scope: 'Namespaced',
+  description: 'One Nomad ACL role: policies under one name, which tokens and binding rules then refer to.',
+  spec: aclRoleSpec,
+  rules: aclRoleRules,
+  printerColumns: [
+    { name: 'Role', type: 'string', jsonPath: '.status.live.name', description: 'Name on Nomad' },
+    { name: 'ID', type: 'string', jsonPath: '.status.live.id', priority: 1, description: 'ID on Nomad' },
+    { name: 'Nomad', type: 'string', jsonPath: '.spec.nomadRef', priority: 1 },
+  ],
+  example: `apiVersion: nomad-access.io/v1alpha1
+kind: AclRole
+metadata:
+  name: viewers
+spec:
+  description: Those who may look
+  policies: [readonly]
+`,
+  types: [aclRoleObject],
+  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  check: (resource) =>
+    NOMAD_NAME.test(liveName(resource))
+      ? []
+      : [
+          {
+            path: 'metadata.name',
+            message: `"${liveName(resource)}" is no name for a Nomad role (letters, digits, dashes): set spec.name`,
+          },
+        ],
+  objects: (resource, context) => [desiredRole(resource, context)],
+  observes: ({ spec }) => policiesOf(spec),
+  importer: aclRoleImporter,
+  status: (resource, steps) => {
+    const live = steps.find((s) => s.key.type === aclRoleObject.name)?.live;
+    return { name: liveName(resource), ...(live?.id !== undefined && { id: live.id }) };
+  },
+};
+
+function liveName(resource: Resource<AclRoleSpec>): string {
+  return resource.spec.name ?? resource.metadata.name;
+}
+
+function policiesOf(spec: AclRoleSpec): ObjectKey[] {
+  return spec.policies.map((name) => ({ connection: spec.nomadRef, type: 'acl-policy', name }));
+}
+
+function desiredRole(resource: Resource<AclRoleSpec>, context: PlanContext): Desired {
+  const { spec } = resource;
+  const key = roleKey(spec.nomadRef, liveName(resource));
+  const policies = policiesOf(spec);
+  return {
+    key,
+    resource: idOf(resource),
+    fields: { name: key.name, description: spec.description, policies: spec.policies },
+    rules: roleFieldRules,
+    live: liveOf(resource, context, key),
+    dependsOn: policies,
+    lacking: policies.filter((policy) => context.live(policy) === undefined),
+    adoptionPolicy: spec.adoptionPolicy,
+    deletionPolicy: spec.deletionPolicy,
+    suspended: spec.suspend,
+    source: resource.source,
+    ...renamed(resource, context, key, 'spec.name', (made) => made.name === key.name),
+  };
+}
+
+/** The role that is ours, whatever others call it now; else the one that has the name. */
+function liveOf(resource: Resource<AclRoleSpec>, context: PlanContext, key: ObjectKey): Live | Unreadable | undefined {
+  const id = context.ownedBy(resource).find((o) => o.key.type === key.type && o.key.name === key.name)?.id;
+  const ours = id === undefined ? undefined : readable(context.live({ ...key, name: id }));
+  return ours ?? roleNamed(context, key);
+}
