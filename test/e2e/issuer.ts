@@ -44,10 +44,14 @@ export class Issuer {
 
   /** A token of a job, for Vault. */
   sign(job: string): Promise<string> {
-    return new SignJWT({ nomad_job_id: job, nomad_namespace: 'default', nomad_task: 'task' })
+    return this.issue('vault.io', { nomad_job_id: job, nomad_namespace: 'default', nomad_task: 'task' });
+  }
+
+  issue(audience: string, claims: Readonly<Record<string, unknown>>): Promise<string> {
+    return new SignJWT(claims)
       .setProtectedHeader({ alg: 'RS256', kid: 'only' })
       .setIssuer(this.address)
-      .setAudience('vault.io')
+      .setAudience(audience)
       .setIssuedAt()
       .setNotBefore('0s')
       .setExpirationTime('5m')
