@@ -42,6 +42,31 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect(conditionOf(await cluster.get('aclpolicy', 'first'))?.reason).toBe('InSync');
   });
 
+  it('gives a role to one of two resources that stand for it, declared together, and then to the other one', async () => {
+    const { cluster } = rig;
+    const roles = async (): Promise<{ ID: string; Name: string; Description: string }[]> =>
+      (await cluster.liveNomad.request<{ ID: string; Name: string; Description: string }[]>('GET', '/v1/acl/roles'))
+        .body;
+    await cluster.connect();
+    await cluster.liveNomad.putPolicy('read', 'namespace "default" { policy = "read" }');
+    await cluster.apply(
+      resource('AclRole', 'first', 'name: shared\npolicies: [read]\ndescription: ours'),
+      resource('AclRole', 'second', 'name: shared\npolicies: [read]\ndescription: ours'),
+    );
+    await cluster.operator();
+    await cluster.waitReady('aclrole', 'first');
+    expect(conditionOf(await cluster.untilReason('Conflict', 'aclrole', 'second'))?.message).toContain(
+      'AclRole default/first',
+    );
+    const made = await roles();
+    expect(made).toMatchObject([{ Name: 'shared', Description: 'ours' }]);
+    await cluster.kubectl('delete', 'aclrole', 'first', '--timeout=60s');
+    await cluster.untilReason('InSync', 'aclrole', 'second');
+    expect(await roles(), 'those who have it keep it').toEqual(made);
+    await cluster.kubectl('delete', 'aclrole', 'second', '--timeout=60s');
+    expect(await roles()).toEqual([]);
+  });
+
   it('gives a mount to one of two integrations, and the other one can come and go', async () => {
     const { cluster } = rig;
     await cluster.connect();

@@ -76,6 +76,44 @@ describe('a token after a lost inventory', () => {
   });
 });
 
+describe('a token with roles', () => {
+  const spec = { roles: ['ops', 'dev'], writeSecretTo: { none: {} } };
+  const role = (id: string, name: string): Record<string, Live> => ({
+    [`default/acl-role/${id}`]: { id, fields: { name } },
+  });
+  const roles = { ...role('r1', 'ops'), ...role('r2', 'dev') };
+  const linked = (ids: readonly string[], names: readonly string[] = ['ops', 'dev']): Record<string, Live> => {
+    const { facts, ...made } = token('a', { name: named(1), policies: [], roles: names });
+    return live({ ...made, facts: { ...facts, roleIds: ids } });
+  };
+  const steps = (things: Record<string, Live>): ReturnType<typeof planned> =>
+    planned(aclToken, spec, { live: things, owned: [owned(named(1), 'a')] });
+
+  it('is in order while it is linked to the roles that have these names', () => {
+    expect(outline(steps({ ...roles, ...linked(['r2', 'r1'], ['dev', 'ops']) }))).toEqual([
+      `noop default/acl-token/${named(1)} InSync`,
+    ]);
+  });
+
+  it('is linked anew where another role has the name by now', () => {
+    const anew = steps({ ...role('r3', 'ops'), ...role('r2', 'dev'), ...linked(['r1', 'r2']) });
+    expect(outline(anew)).toEqual([`update default/acl-token/${named(1)} Changed`]);
+    expect(anew[0]?.step.changes).toEqual([
+      { path: 'spec.roles', before: ['r1', 'dev'], after: ['ops', 'dev'], sensitive: false },
+    ]);
+  });
+
+  it('waits for a role that is neither there nor declared, since Nomad refuses the write', () => {
+    for (const tokens of [{}, linked(['r1', 'r2'], ['r1', 'dev'])]) {
+      const [step] = planned(aclToken, spec, { live: { ...role('r2', 'dev'), ...tokens } });
+      expect(step?.step).toMatchObject({ action: 'refuse' });
+    }
+    const [step] = planned(aclToken, spec, { live: role('r2', 'dev') });
+    expect(step?.step).toMatchObject({ reason: 'Waiting' });
+    expect(step?.step.message).toContain('default/acl-role/ops, which does not exist, and nothing declares it');
+  });
+});
+
 describe('a token named by its accessor ID', () => {
   const spec = { ...SPEC, accessorId: ACCESSOR, expirationTtl: '1h' };
   const ours = [owned(ACCESSOR, ACCESSOR, { expirationTtl: 3600, expiresAt: HOUR })];

@@ -1,5 +1,6 @@
-import type { Kind, PlanContext } from '../../src/contract/kind.ts';
+import { typesOf, type Kind, type PlanContext } from '../../src/contract/kind.ts';
 import { idOf, type Resource } from '../../src/contract/resource.ts';
+import { kinds } from '../../src/kinds/index.ts';
 import { plan } from '../../src/plan/plan.ts';
 import { keyText, resourceText, type Live, type ObjectKey, type Owned, type PlannedStep } from '../../src/plan/step.ts';
 
@@ -34,14 +35,11 @@ export function planned<Spec>(
   const owned = situation.owned ?? [];
   const plain = resource(kind, spec);
   const declared = { ...plain, metadata: { ...plain.metadata, ...metadata } };
-  const desired = kind.objects(declared, contextOf(kind, situation));
+  const desired = kind.objects(declared, contextOf(situation));
   return plan({ desired, owned: (key) => ownedAt(owned, key), undeclared: [] });
 }
 
-export function contextOf<Spec>(
-  kind: Kind<Spec>,
-  { live = {}, owned = [], now = 0, others = [] }: Situation,
-): PlanContext {
+export function contextOf({ live = {}, owned = [], now = 0, others = [] }: Situation): PlanContext {
   return {
     owner: 'default',
     now,
@@ -50,7 +48,7 @@ export function contextOf<Spec>(
       Object.entries(live)
         .filter(([key]) => key.startsWith(`${connection}/${type}/`))
         .map(([, object]) => object)
-        .filter((object) => kind.types.find((t) => t.name === type)?.index?.(object) === index),
+        .filter((object) => typesOf(kinds).get(type)?.index?.(object) === index),
     failure: () => undefined,
     owned: (key) => ownedAt(owned, key),
     ownedBy: (resource) => owned.filter((o) => resourceText(o.resource) === resourceText(idOf(resource))),

@@ -30,7 +30,7 @@ export class Rotating {
 
   plan(): PlannedStep[] {
     const declared = resource(aclToken, this.spec);
-    const desired = aclToken.objects(declared, contextOf(aclToken, this.#situation()));
+    const desired = aclToken.objects(declared, contextOf(this.#situation()));
     const kept = new Set(desired.flatMap((d) => [d.key, ...(d.keeps ?? [])].map(keyText)));
     const undeclared = this.owned
       .filter((owned) => !kept.has(keyText(owned.key)))

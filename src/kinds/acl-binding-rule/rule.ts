@@ -1,11 +1,11 @@
-import { TargetError } from '../../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../../contract/kind.ts';
-import type { NomadApi, NomadList, NomadReply } from '../../contract/target.ts';
+import type { NomadApi, NomadList } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { markerOf } from '../marked/marker.ts';
 import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
+import { explained, type Refusals } from '../refusal.ts';
 
 /** A binding rule as Nomad lists it: without what it binds. */
 interface RuleStub {
@@ -79,15 +79,15 @@ export const bindingRuleObject: ObjectType = {
   },
 
   async create(io, { key, fields }) {
-    const { body } = await explained(io.nomad(key.connection).post<Rule>('/v1/acl/binding-rule', bodyOf(fields)));
-    return liveRule(body);
+    const reply = io.nomad(key.connection).post<Rule>('/v1/acl/binding-rule', bodyOf(fields));
+    return liveRule((await explained(reply, REFUSALS)).body);
   },
 
   /** The write replaces description and selector; the rest stays as it was where it is empty. */
   async update(io, { key, fields }, live) {
     const id = live.id ?? '';
-    const { body } = await explained(io.nomad(key.connection).put<Rule>(path(id), { ID: id, ...bodyOf(fields) }));
-    return liveRule(body);
+    const reply = io.nomad(key.connection).put<Rule>(path(id), { ID: id, ...bodyOf(fields) });
+    return liveRule((await explained(reply, REFUSALS)).body);
   },
 
   async remove(io, { key, live }) {
@@ -140,15 +140,8 @@ function bodyOf(fields: Fields): Record<string, unknown> {
   };
 }
 
-/** What Nomad refuses because the method is not there, or was not just now. */
-async function explained(reply: Promise<NomadReply<Rule>>): Promise<NomadReply<Rule>> {
-  try {
-    return await reply;
-  } catch (error) {
-    if (!(error instanceof TargetError) || !/ACL auth method .* not found/.test(error.message)) throw error;
-    throw new TargetError(error.message, { class: 'dependency', status: 400 });
-  }
-}
+/** The method is not there, or was not just now. */
+const REFUSALS: Refusals = [[/ACL auth method .* not found/, 'dependency']];
 
 function path(id: string): string {
   return `/v1/acl/binding-rule/${encodeURIComponent(id)}`;

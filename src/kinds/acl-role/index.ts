@@ -1,6 +1,7 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { readable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
+import { readable, type Desired, type Live, type ObjectKey } from '../../plan/step.ts';
+import { stringIn } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { NOMAD_NAME } from '../schema.ts';
 import { aclRoleImporter } from './import.ts';
@@ -60,25 +61,39 @@ function desiredRole(resource: Resource<AclRoleSpec>, context: PlanContext): Des
   const { spec } = resource;
   const key = roleKey(spec.nomadRef, liveName(resource));
   const policies = policiesOf(spec);
+  // Found by its ID or its name, it is looked at by its key, too: that is how resources that stand for one object are told of each other.
+  context.live(key);
+  const named = roleNamed(context, key);
+  const ours = oursIn(resource, context, key);
+  const refusal =
+    renamed(resource, context, key, 'spec.name', (made) => made.name === key.name) ?? taken(ours, readable(named));
   return {
     key,
     resource: idOf(resource),
     fields: { name: key.name, description: spec.description, policies: spec.policies },
     rules: roleFieldRules,
-    live: liveOf(resource, context, key),
+    live: ours ?? named,
     dependsOn: policies,
     lacking: policies.filter((policy) => context.live(policy) === undefined),
     adoptionPolicy: spec.adoptionPolicy,
     deletionPolicy: spec.deletionPolicy,
     suspended: spec.suspend,
     source: resource.source,
-    ...renamed(resource, context, key, 'spec.name', (made) => made.name === key.name),
+    ...refusal,
   };
 }
 
-/** The role that is ours, whatever others call it now; else the one that has the name. */
-function liveOf(resource: Resource<AclRoleSpec>, context: PlanContext, key: ObjectKey): Live | Unreadable | undefined {
+/** The role that is ours, whatever others call it now. */
+function oursIn(resource: Resource<AclRoleSpec>, context: PlanContext, key: ObjectKey): Live | undefined {
   const id = context.ownedBy(resource).find((o) => o.key.type === key.type && o.key.name === key.name)?.id;
-  const ours = id === undefined ? undefined : readable(context.live({ ...key, name: id }));
-  return ours ?? roleNamed(context, key);
+  return id === undefined ? undefined : readable(context.live({ ...key, name: id }));
+}
+
+/** Somebody gave ours another name, and its name to another one: Nomad has each name once. */
+function taken(ours: Live | undefined, named: Live | undefined): Pick<Desired, 'verdict'> | undefined {
+  if (ours === undefined || named === undefined || ours.id === named.id) return undefined;
+  const message =
+    `role ${ours.id ?? ''} is ours and was renamed to "${stringIn(ours.fields, 'name')}"; role ${named.id ?? ''}, which is not ours, ` +
+    'has its name now: rename or delete that one';
+  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }

@@ -1,11 +1,11 @@
 import type { ObjectType, PlanContext } from '../../contract/kind.ts';
-import { TargetError } from '../../contract/errors.ts';
-import type { NomadApi, NomadList, NomadReply } from '../../contract/target.ts';
+import type { NomadApi, NomadList } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live, ObjectKey, Unreadable } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import { madeUnnoticed } from '../marked/match.ts';
 import { requireManagement } from '../operator-token.ts';
+import { explained, type Refusals } from '../refusal.ts';
 
 /** How the fields of a role are compared. */
 export const roleFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -54,15 +54,14 @@ export const aclRoleObject: ObjectType = {
   /** The ID is Nomad's to give: a second try after a lost reply is refused, as a role of that name exists by then. */
   async create(io, { key, fields }) {
     const api = io.nomad(key.connection);
-    return liveRole((await explained(api.post<Role>('/v1/acl/role', bodyOf(fields)))).body);
+    return liveRole((await explained(api.post<Role>('/v1/acl/role', bodyOf(fields)), REFUSALS)).body);
   },
 
   /** The write replaces the whole role. */
   async update(io, { key, fields }, live) {
     const id = live.id ?? '';
-    return liveRole(
-      (await explained(io.nomad(key.connection).put<Role>(path(id), { ID: id, ...bodyOf(fields) }))).body,
-    );
+    const reply = io.nomad(key.connection).put<Role>(path(id), { ID: id, ...bodyOf(fields) });
+    return liveRole((await explained(reply, REFUSALS)).body);
   },
 
   async remove(io, { key, live }) {
@@ -111,19 +110,11 @@ function bodyOf(fields: Fields): Record<string, unknown> {
   };
 }
 
-/** What Nomad refuses because of something else than the role: a policy is not there, or was not just now. */
-async function explained(reply: Promise<NomadReply<Role>>): Promise<NomadReply<Role>> {
-  try {
-    return await reply;
-  } catch (error) {
-    if (!(error instanceof TargetError) || error.status !== 400) throw error;
-    const { message } = error;
-    if (/ cannot find policy /.test(message)) throw new TargetError(message, { class: 'dependency', status: 400 });
-    // Somebody else, or a try of ours whose reply was lost, was faster: a look tells.
-    if (/ already exists$/.test(message)) throw new TargetError(message, { class: 'transient', status: 400 });
-    throw error;
-  }
-}
+/** A policy is not there; another role has the name, or ours of which the reply was lost (400, at a renaming 500): a look tells. */
+const REFUSALS: Refusals = [
+  [/ cannot find policy /, 'dependency'],
+  [/ already exists$/, 'transient'],
+];
 
 function path(id: string): string {
   return `/v1/acl/role/${encodeURIComponent(id)}`;

@@ -7,6 +7,7 @@ import { stringIn, type Fields, type Value } from '../../plan/value.ts';
 import { operatorToken } from '../operator-token.ts';
 import { markerOf } from '../marked/marker.ts';
 import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
+import { explained, type Refusals } from '../refusal.ts';
 
 /** How the fields of a token are compared. */
 export const tokenFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -55,6 +56,8 @@ interface Token extends TokenStub {
 }
 
 const LIST = '/v1/acl/tokens';
+/** A role was deleted just now. */
+const REFUSALS: Refusals = [[/ cannot find role /, 'dependency']];
 
 /** A Nomad ACL token. Live objects are kept by accessor ID; the key's name is the live name with its marker. */
 export const aclTokenObject: ObjectType = {
@@ -81,11 +84,12 @@ export const aclTokenObject: ObjectType = {
 
   async create(io, desired) {
     const { fields } = desired;
-    const { body: token } = await io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
+    const reply = io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
       ...writable(fields),
       Global: fields['global'],
       ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${JSON.stringify(fields['expirationTtl'])}s` }),
     });
+    const { body: token } = await explained(reply, REFUSALS);
     io.secrets.put(token.AccessorID, token.SecretID);
     return liveToken(token, new Map());
   },
@@ -99,8 +103,8 @@ export const aclTokenObject: ObjectType = {
     const accessor = live.id ?? '';
     const current = await api.get<Token>(path(accessor));
     if (current === undefined) throw gone(desired, accessor);
-    const { body } = await api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
-    return liveToken(body, new Map());
+    const reply = api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
+    return liveToken((await explained(reply, REFUSALS)).body, new Map());
   },
 
   async remove(io, { key, live }) {
