@@ -42,14 +42,22 @@ describe('import', () => {
     await token({ Name: 'ci' });
     await token({ Name: 'ci', Global: true, ExpirationTTL: '1h' });
     await nomad.request('POST', '/v1/acl/token', { Name: 'admin', Type: 'management' });
+    await nomad.request('POST', '/v1/acl/role', {
+      Name: 'On-Call',
+      Description: 'at night',
+      Policies: [{ Name: 'one' }, { Name: 'Two' }],
+    });
+    await token({ Name: 'night', Policies: null, Roles: [{ Name: 'On-Call' }] });
     const { code, stderr } = await imported();
     expect([code, stderr]).toEqual([0, expect.stringContaining('left out: AclToken Bootstrap Token')]);
     expect(files().map((file) => file.replace(/-[0-9a-f]{8}/, '-ID'))).toEqual([
       'acl-policies/one.yaml',
       'acl-policies/two.yaml',
+      'acl-roles/on-call.yaml',
       'acl-tokens/admin.yaml',
       'acl-tokens/ci-ID.yaml',
       'acl-tokens/ci.yaml',
+      'acl-tokens/night.yaml',
     ]);
     expect(await reasons()).toEqual(['noop Adopted']);
   });
@@ -144,7 +152,7 @@ describe('import', () => {
   });
 
   it.each([
-    [['--kind', 'AclPolice'], /--kind AclPolice: give one of AclPolicy, AclToken/],
+    [['--kind', 'AclPolice'], /--kind AclPolice: give one of AclPolicy, AclRole, AclToken/],
     [['-f', 'nowhere'], /nowhere:1:1: there is no such file or folder/],
   ] as const)('%j is refused with what to do', async (args, text) => {
     const { code, stderr } = await imported(...args);

@@ -32,11 +32,21 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
       Rules: '# tabs\tand\r\nlines\nnamespace "a" {\n\tpolicy = "read"\n}'.replace('lines\n', ''),
       JobACL: { Namespace: 'default', JobID: 'web', Group: 'api', Task: 'main' },
     });
+    await nomad.run(
+      'acl',
+      'role',
+      'create',
+      '-name=On-Call',
+      '-description=at  night',
+      '-policy=bench-1',
+      '-policy=bench-0',
+    );
     for (const body of [
       { Name: 'admin', Type: 'management', Global: true },
       { Name: 'same name', Type: 'client', Policies: ['bench-0', 'gone', 'gone'] },
       { Name: 'same name', Type: 'client', Policies: ['bench-1'], ExpirationTTL: '3h' },
       { Name: '', Type: 'client', Policies: ['bench-2'] },
+      { Name: 'night', Type: 'client', Roles: [{ Name: 'On-Call' }], Policies: ['bench-2'] },
       { Name: 'n'.repeat(256), Type: 'client', Policies: ['bench-3'] },
     ])
       expect((await live.request('POST', '/v1/acl/token', body)).status).toBe(200);
@@ -65,7 +75,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
   /** With the indexes that any write moves. */
   const lists = async (): Promise<unknown[]> =>
     Promise.all(
-      ['policies', 'tokens', 'auth-methods', 'binding-rules'].map(
+      ['policies', 'roles', 'tokens', 'auth-methods', 'binding-rules'].map(
         async (list) => (await live.request('GET', `/v1/acl/${list}`)).body,
       ),
     );
@@ -76,7 +86,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
     expect([code, stdout]).toEqual([
       0,
       expect.stringMatching(
-        /AclPolicy: 1001\nAclToken: 1004\nAclAuthMethod: 1\nAclBindingRule: 4\nVaultJwtIntegration: 1\n/,
+        /AclPolicy: 1001\nAclRole: 1\nAclToken: 1005\nAclAuthMethod: 1\nAclBindingRule: 4\nVaultJwtIntegration: 1\n/,
       ),
     ]);
     expect(stderr.trim().split('\n').sort()).toEqual([
@@ -85,7 +95,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
     ]);
     const plan = await workspace.run('plan', '-f', 'found', '--detailed-exitcode', '-o', 'json');
     const { steps, summary } = JSON.parse(plan.stdout) as PlanOutput;
-    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1004 + 1 + 4 + 4 }]);
+    expect([plan.code, summary]).toMatchObject([0, { noop: 1001 + 1 + 1005 + 1 + 4 + 4 }]);
     expect([...new Set(steps.map((s) => `${s.action} ${s.reason}`))]).toEqual(['noop Adopted']);
     expect((await workspace.run('apply', '-f', 'found', '-y')).code).toBe(0);
     expect(await lists(), 'taking over writes nothing').toEqual(before);
