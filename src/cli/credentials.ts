@@ -14,10 +14,12 @@ import type { CredentialName } from '../credentials/credential-text.ts';
 import { FileCredential, readCredential } from '../credentials/file.ts';
 import { RenewedCredential } from '../credentials/renewed.ts';
 import { SecretCredential } from '../credentials/secret.ts';
-import { nomadLease, nomadLogin, vaultLogin, type VaultLogin } from '../credentials/issuers.ts';
+import { bootstrapToken, nomadLease, nomadLogin, vaultLogin, type VaultLogin } from '../credentials/issuers.ts';
 import { Session, type Issuer } from '../credentials/session.ts';
-import type { NomadAuth, SecretKey, VaultAuth } from '../kinds/connection.ts';
+import type { SecretKey, VaultAuth } from '../kinds/connection.ts';
+import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import type { Environment } from '../targets/environment.ts';
+import { bootstrapPatiently, tokenPlace, type MayBootstrap } from './bootstrapping.ts';
 import { vaultBehind, type DeclaredConnection } from './connections.ts';
 
 /** What credentials are made with. */
@@ -30,6 +32,8 @@ export interface CredentialAccess {
   readonly random: () => number;
   /** Whether it is for long: a token that ends is renewed, and a login that takes long is not waited for. */
   readonly isLasting: boolean;
+  /** Asked before Nomad is bootstrapped where `spec.bootstrap` says so; without it, it is not. */
+  readonly mayBootstrap?: MayBootstrap | undefined;
   /** Told when there is another token, or other trouble. */
   readonly onChange: () => void;
 }
@@ -77,10 +81,20 @@ export async function nomadCredential(
   access: CredentialAccess,
   { tokens, leases }: NomadWays,
 ): Promise<Credential> {
-  const { jwt, vault } = connection.spec.auth as NomadAuth;
+  const { bootstrap, auth } = connection.spec as NomadClusterSpec;
+  const { jwt, vault } = auth;
   if (jwt !== undefined) {
     const read = (): Promise<string> => tokenIn(connection, jwt.tokenFile, 'spec.auth.jwt.tokenFile');
     return sessionOf(nomadLogin(jwt.method, read, tokens()), access);
+  }
+  if (bootstrap !== undefined && access.mayBootstrap !== undefined) {
+    const place = tokenPlace(connection, access.kubernetes);
+    if (access.isLasting) return sessionOf(bootstrapToken(place, tokens()), access);
+    const nomad = tokens();
+    await bootstrapPatiently(
+      { connection, place, nomad, clock: access.clock, random: access.random },
+      access.mayBootstrap,
+    ).finally(() => nomad.close());
   }
   if (vault === undefined) return staticToken(connection, access, access.onChange);
   const { vaultRef, mount, role } = vault;
@@ -198,7 +212,8 @@ async function textFrom(
     return SecretCredential.open({ api: kubernetes, ref: secretRef, name, clock, onChange });
   }
   if (file !== undefined) {
-    const hint = `${field}.${name === 'token' ? 'tokenFile' : 'secretIdFile'}`;
+    const maker = 'bootstrap' in connection.spec ? '; nomad-access bootstrap makes one' : '';
+    const hint = `${field}.${name === 'token' ? 'tokenFile' : 'secretIdFile'}${maker}`;
     return FileCredential.open({ path: resolve(connection.folder, file), name, hint, clock, onChange });
   }
   if (variable === undefined) return undefined;

@@ -11,7 +11,7 @@ import { openNomad, openVault, type Access, type Open } from './opening.ts';
 import { pathNameIn } from './options.ts';
 
 export type OpenOptions = Pick<Declaring, 'accepted' | 'base' | 'env'> &
-  Pick<Access, 'allowed' | 'kubernetes' | 'gate' | 'onReply' | 'clock' | 'random'> & {
+  Pick<Access, 'allowed' | 'kubernetes' | 'gate' | 'onReply' | 'clock' | 'random' | 'mayBootstrap'> & {
     readonly ledger: Ledger;
     /**
      * Whether one that can't be opened ends everything. Otherwise it is refused, says why, and the others are worked with.

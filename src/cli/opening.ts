@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
 import { systemClock, type Clock } from '../contract/clock.ts';
-import type { Credential, NomadLeases } from '../contract/credential.ts';
+import type { Credential, NomadLeases, NomadTokens } from '../contract/credential.ts';
 import { TargetError, UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
 import { Http, type HttpOptions } from '../http/http.ts';
@@ -8,11 +8,12 @@ import { connectOptions, type TlsOptions } from '../http/tls.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
-import { NomadClient } from '../targets/nomad/client.ts';
+import { NomadClient, type NomadClientOptions } from '../targets/nomad/client.ts';
 import { nomadTokens } from '../targets/nomad/tokens.ts';
 import { VaultClient } from '../targets/vault/client.ts';
 import { nomadLeases } from '../targets/vault/leases.ts';
 import { vaultTokens } from '../targets/vault/tokens.ts';
+import type { MayBootstrap } from './bootstrapping.ts';
 import type { DeclaredConnection } from './connections.ts';
 import { isOurs, nomadCredential, vaultCredential, type CredentialAccess } from './credentials.ts';
 
@@ -37,6 +38,8 @@ export interface Access {
   readonly random?: () => number;
   /** @see CredentialAccess.isLasting; default: no */
   readonly isLasting?: boolean;
+  /** @see CredentialAccess.mayBootstrap; default: nothing is bootstrapped */
+  readonly mayBootstrap?: MayBootstrap | undefined;
 }
 
 /** A connection that is open. */
@@ -58,13 +61,7 @@ export async function openNomad(
   access: Access,
   onChange: () => void = () => undefined,
 ): Promise<Open<NomadClient>> {
-  const spec = connection.spec as NomadClusterSpec;
-  const { address } = nomadEnvironment(access.env);
-  guardAddress(connection, address, 'NOMAD_ADDR', access);
-  // A proxy's password is a credential of ours, wherever the token comes from.
-  const httpAuth = isAllowed(connection, address, access) ? access.env['NOMAD_HTTP_AUTH'] : undefined;
-  const http = httpOf(connection, access);
-  const options = { ...http, region: spec.region, httpAuth: httpAuth === '' ? undefined : httpAuth };
+  const options = nomadOptions(connection, access);
   const made: { client?: NomadClient } = {};
   const changed = (): void => {
     made.client?.tokenChanged();
@@ -77,6 +74,24 @@ export async function openNomad(
   const client = new NomadClient({ ...options, token: credential });
   made.client = client;
   return { client, credential, close: () => client.close() };
+}
+
+/** What Nomad does before there is any token. The caller closes it. @throws UsageError where a credential must not go there. */
+export function openNomadTokens(connection: DeclaredConnection, access: Access): NomadTokens {
+  return nomadTokens(nomadOptions(connection, access));
+}
+
+/** @throws UsageError where the credential must not go to that address. */
+function nomadOptions(
+  connection: DeclaredConnection,
+  access: Access,
+): HttpOptions & Pick<NomadClientOptions, 'region' | 'httpAuth'> {
+  const { address } = nomadEnvironment(access.env);
+  guardAddress(connection, address, 'NOMAD_ADDR', access);
+  // A proxy's password is a credential of ours, wherever the token comes from.
+  const httpAuth = isAllowed(connection, address, access) ? access.env['NOMAD_HTTP_AUTH'] : undefined;
+  const { region } = connection.spec as NomadClusterSpec;
+  return { ...httpOf(connection, access), region, httpAuth: httpAuth === '' ? undefined : httpAuth };
 }
 
 /** As `openNomad`. */
@@ -109,8 +124,8 @@ export function openUnauthenticated(connection: DeclaredConnection, access: Acce
 }
 
 function credentialAccess(access: Access, onChange: () => void): CredentialAccess {
-  const { env, kubernetes, clock = systemClock, random = Math.random, isLasting = false } = access;
-  return { env, kubernetes, clock, random, isLasting, onChange };
+  const { env, kubernetes, clock = systemClock, random = Math.random, isLasting = false, mayBootstrap } = access;
+  return { env, kubernetes, clock, random, isLasting, mayBootstrap, onChange };
 }
 
 /** @throws UsageError where a certificate can't be read: before a credential is opened, which somebody would have to close. */

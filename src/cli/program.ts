@@ -3,6 +3,7 @@ import { crdYaml } from '../schema/index.ts';
 import { kinds } from '../kinds/index.ts';
 import { agentConfig } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
+import { bootstrap, type BootstrapOptions } from './commands/bootstrap.ts';
 import { doctor, type DoctorOptions } from './commands/doctor.ts';
 import { importLive, type ImportOptions } from './commands/import.ts';
 import { plan } from './commands/plan.ts';
@@ -84,6 +85,17 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .option('--namespace <namespace>', 'metadata.namespace of the manifests', 'default')
     .addHelpText('after', examples('import --out access', "import --out team --kind AclPolicy --name 'team-*'"))
     .action((options: ImportOptions) => run(importLive(options, terminal, stop)));
+
+  common(
+    root.command('bootstrap').description("bootstrap Nomad's ACLs, once, with a token that is first put in its place"),
+  )
+    .addOption(manifestsOption().makeOptionMandatory())
+    .argument('[cluster]', 'metadata.name of a NomadCluster (default: all that have spec.bootstrap)')
+    .addOption(output('text', 'json'))
+    .addHelpText('after', examples('bootstrap -f access', 'bootstrap -f access europe -o json'))
+    .action((cluster: string | undefined, options: BootstrapOptions) =>
+      run(bootstrap(options, cluster, terminal, stop)),
+    );
 
   connections(root.command('doctor').description('look for what is wrong on Nomad and Vault, and say what to do'))
     .addOption(output('text', 'json'))
@@ -170,9 +182,7 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
 }
 
 function manifests(command: Command, needsFiles: boolean): Command {
-  const file = fileOption(
-    'manifests: a file, a folder (with what is below it), or - for standard input; can be given again',
-  );
+  const file = manifestsOption();
   return common(command.addOption(needsFiles ? file.makeOptionMandatory() : file))
     .option(
       '--state <path>',
@@ -192,6 +202,10 @@ function connections(command: Command): Command {
       fileOption('manifests that declare connections (default: those of the environment); can be given again'),
     ),
   );
+}
+
+function manifestsOption(): Option {
+  return fileOption('manifests: a file, a folder (with what is below it), or - for standard input; can be given again');
 }
 
 function fileOption(description: string): Option {

@@ -7,6 +7,7 @@ import type { StateBackend, StateLock } from '../contract/state.ts';
 import { Operator } from '../engine/operator.ts';
 import { kinds } from '../kinds/index.ts';
 import { watchDirectory } from '../sources/directory/watch.ts';
+import { always } from './bootstrapping.ts';
 import { environmentConnections, isConnection } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { lead, requireHeld } from './leading.ts';
@@ -25,7 +26,7 @@ export interface DirectoryRun {
 export async function runDirectory(running: DirectoryRun): Promise<void> {
   const { options, places, observer, stop } = running;
   const { resources } = await loadManifests(options, stop);
-  const access = { env: process.env, allowed: options.allowAddress ?? [], connections: [] };
+  const access = { env: process.env, allowed: options.allowAddress ?? [], connections: [], mayBootstrap: always };
   const state = await openState(places, resources, access);
   try {
     const { backend } = state;
@@ -52,6 +53,7 @@ async function act(
     base,
     ledger,
     isStrict: false,
+    mayBootstrap: always,
     gate: () => {
       requireHeld(lock);
     },

@@ -13,6 +13,7 @@ import { openKubernetes, type KubernetesClient } from '../kubernetes/client.ts';
 import { KubernetesSecrets } from '../sinks/kubernetes-secrets.ts';
 import { KubernetesSource } from '../sources/kubernetes/index.ts';
 import { kubernetesState } from '../state/kubernetes.ts';
+import { always } from './bootstrapping.ts';
 import { ClusterConnections } from './cluster-connections.ts';
 import { ledgerOf } from './inventory.ts';
 import { lead, requireHeld } from './leading.ts';
@@ -116,6 +117,7 @@ async function act(
     base: BASE,
     ledger,
     isStrict: false,
+    mayBootstrap: always,
     opensAll: true,
     kubernetes: api,
     gate,

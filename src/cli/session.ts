@@ -13,6 +13,7 @@ import { kinds } from '../kinds/index.ts';
 import { fileSink } from '../sinks/file.ts';
 import { NO_KUBERNETES } from '../sinks/no-kubernetes.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
+import type { MayBootstrap } from './bootstrapping.ts';
 import { ENVIRONMENT, environmentConnections, isConnection } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -41,6 +42,8 @@ export interface SessionOptions extends ManifestOptions {
   readonly desire: 'declared' | 'nothing';
   /** Whether it is worth a note that there is no inventory. */
   readonly needsInventory?: boolean;
+  /** Asked before a Nomad is bootstrapped whose NomadCluster says so; without it, none is. */
+  readonly mayBootstrap?: MayBootstrap | undefined;
 }
 
 /** How long a command that ends soon leaves results unsaved; milliseconds. */
@@ -98,7 +101,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     options.desire === 'declared' && places.paths.length > 0 ? await loadManifests(options, signal) : undefined;
   if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
   const allowed = options.allowAddress ?? [];
-  const access = { env: process.env, allowed, connections: [] };
+  const access = { env: process.env, allowed, connections: [], mayBootstrap: options.mayBootstrap };
   const state = await openState(places, desire?.resources ?? [], access);
   const closing: (() => Promise<unknown>)[] = [() => state.close()];
   const close = async (): Promise<void> => {

@@ -52,8 +52,16 @@ export interface VaultTokens {
   close(): Promise<void>;
 }
 
+/** What Nomad says to a request to bootstrap its ACLs: `invalid` where it would have, but the SecretID is no UUID. */
+export type BootstrapReply = 'done' | 'done before' | 'invalid';
+
 /** What Nomad does with the tokens that we act by. One try each. */
 export interface NomadTokens {
+  /**
+   * Asks for the first management token of the cluster, with a SecretID that was chosen by whoever asks.
+   * @throws TargetError, which never repeats the SecretID; `transient` where there is no leader (yet).
+   */
+  bootstrap(secretId: string, signal: AbortSignal): Promise<BootstrapReply>;
   /** @param method name of an auth method @param jwt what it takes @throws TargetError, which never repeats the JWT. */
   login(method: string, jwt: string, signal: AbortSignal): Promise<Lease>;
   /** Until the region knows a token: one that another region made comes there later. @throws TargetError after a while. */
@@ -73,4 +81,18 @@ export interface NomadLeases {
   renew(lease: Lease, signal: AbortSignal): Promise<Lease>;
   /** @throws TargetError */
   revoke(lease: Lease, signal: AbortSignal): Promise<void>;
+}
+
+/** Where the first management token of a cluster is kept. What is there is never written over. */
+export interface TokenPlace {
+  /** For messages: `/etc/nomad/token`, `key "token" of Secret nomad/management` */
+  readonly name: string;
+  /** @returns undefined where there is nothing. @throws TargetError where there is something, but no token. */
+  read(signal: AbortSignal): Promise<string | undefined>;
+  /**
+   * Whole or not at all, and to last.
+   * @returns false where something was there already: then nothing was written.
+   * @throws TargetError
+   */
+  create(token: string, signal: AbortSignal): Promise<boolean>;
 }

@@ -1,4 +1,5 @@
-import type { Credential, NomadLeases, NomadTokens, VaultTokens } from '../contract/credential.ts';
+import type { Credential, NomadLeases, NomadTokens, TokenPlace, VaultTokens } from '../contract/credential.ts';
+import { bootstrapped } from './bootstrap.ts';
 import type { Issuer } from './session.ts';
 
 /** What a login sends: made anew for each one. @throws TargetError where it can't be had. */
@@ -61,5 +62,23 @@ function onNomad(nomad: NomadTokens): Pick<Issuer, 'arrived' | 'isKnown' | 'revo
     isKnown: async ({ token }, signal) => (await nomad.lookup(token, signal)) !== undefined,
     revokesReplaced: true,
     close: () => nomad.close(),
+  };
+}
+
+/**
+ * The management token in its place, where Nomad's ACLs are bootstrapped with it if they never were. It is nobody's to
+ * revoke, and read again when Nomad refuses it: there may be another one, or another cluster.
+ */
+export function bootstrapToken(place: TokenPlace, nomad: NomadTokens): Issuer {
+  return {
+    name: place.name,
+    issue: async (signal) => {
+      const { token } = await bootstrapped({ nomad, place, signal });
+      return { token, ttlSeconds: 0, isRenewable: false };
+    },
+    renew: (lease) => Promise.resolve(lease),
+    revoke: () => Promise.resolve(),
+    ...onNomad(nomad),
+    revokesReplaced: false,
   };
 }

@@ -20,6 +20,7 @@ export interface AgentSettings {
   region?: string;
   vaultAddress?: string;
   tls?: NomadTls;
+  acl?: boolean;
 }
 
 /** The agent's configuration in HCL. */
@@ -51,7 +52,7 @@ server {
 }
 
 acl {
-  enabled = true
+  enabled = ${settings.acl ?? true}
 
   # How long a client trusts a token that it looked up: see hurryHeartbeat.
   token_ttl = "1ms"

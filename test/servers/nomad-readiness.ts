@@ -32,9 +32,10 @@ type Ask = (path: string, options?: HttpOptions) => Promise<unknown>;
 export function nomadReadiness(
   address: string,
   dataDir: string,
-  options: { token?: string; client?: boolean; vaultAddress?: string; tls?: NomadTls },
+  options: { token?: string; client?: boolean; bootstrap?: boolean; vaultAddress?: string; tls?: NomadTls },
 ): (log: () => string) => Promise<NomadReady | undefined> {
-  const token = options.token ?? chosenToken(dataDir);
+  const isBare = options.bootstrap === false;
+  const token = isBare ? '' : (options.token ?? chosenToken(dataDir));
   const tls = options.tls && clientFiles(options.tls);
   const ask: Ask = async (path, more = {}) => {
     const headers = { 'X-Nomad-Token': token };
@@ -43,6 +44,7 @@ export function nomadReadiness(
     return body;
   };
   return async (log) => {
+    if (isBare) return bareReady(ask);
     if (options.token === undefined) await bootstrap(ask, token);
     const self = tokenShape.parse(await ask('/v1/acl/token/self'));
     // Identities of workloads are signed by the keyring, which the leader makes a moment after its election.
@@ -55,6 +57,15 @@ export function nomadReadiness(
     }
     return { token, accessorId: self.AccessorID };
   };
+}
+
+/** A leader stands, and has made the keyring. */
+async function bareReady(ask: Ask): Promise<NomadReady> {
+  z.string()
+    .min(1)
+    .parse(await ask('/v1/status/leader'));
+  keysShape.parse(await ask('/.well-known/jwks.json'));
+  return { token: '', accessorId: '' };
 }
 
 /**

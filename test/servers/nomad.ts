@@ -22,6 +22,10 @@ export interface NomadOptions {
   tls?: NomadTls;
   /** A management token to use instead of bootstrapping: for the second region of a federation. */
   token?: string;
+  /** false: ACLs are as on a new server, bootstrapped by nobody, and `token` is empty. Needs `client: false`. */
+  bootstrap?: boolean;
+  /** false: ACLs are off; needs `bootstrap: false`. */
+  acl?: boolean;
 }
 
 export interface NomadServer {

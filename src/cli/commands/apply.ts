@@ -1,6 +1,7 @@
 import { UsageError } from '../../contract/errors.ts';
 import { execute, type Result } from '../../engine/execute.ts';
 import { isWrite, type PlannedStep } from '../../plan/step.ts';
+import type { MayBootstrap } from '../bootstrapping.ts';
 import type { Interrupted } from '../interrupted.ts';
 import { look } from '../look.ts';
 import { massDeletion } from '../mass-deletion.ts';
@@ -35,7 +36,8 @@ async function converge(
     throw new UsageError('nobody can be asked for a confirmation here: add --yes');
   }
   const needsInventory = desire === 'nothing';
-  const session = await openSession({ ...options, write: true, desire, needsInventory }, drain);
+  const mayBootstrap = desire === 'declared' ? bootstrapAsker(options, terminal, drain) : undefined;
+  const session = await openSession({ ...options, write: true, desire, needsInventory, mayBootstrap }, drain);
   try {
     for (const note of session.notes) terminal.err(note);
     const steps = await confirmed(session, options, terminal, drain);
@@ -96,6 +98,22 @@ function text(steps: readonly PlannedStep[]): string {
 
 async function mayBegin(options: ApplyOptions, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
   return options.yes || (await terminal.ask('Do this? Only "yes" does it: ', signal)) === 'yes';
+}
+
+/** One question after the other, and what was answered is told. */
+function bootstrapAsker(options: ApplyOptions, terminal: Terminal, signal: AbortSignal): MayBootstrap {
+  let turn: Promise<unknown> = Promise.resolve();
+  return (cluster, place) => {
+    const what = `NomadCluster ${cluster}: its ACLs are not bootstrapped yet`;
+    if (options.yes) {
+      terminal.err(`${what}: that is done now, with a token in ${place}.`);
+      return Promise.resolve(true);
+    }
+    const question = `${what}. Do that now, with a token in ${place}? Only "yes" does it: `;
+    const answer = turn.then(async () => (await terminal.ask(question, signal)) === 'yes');
+    turn = answer.catch(() => undefined);
+    return answer;
+  };
 }
 
 async function mayDelete(

@@ -25,6 +25,12 @@ const spec = z.strictObject({
     ),
   tls: tls.optional(),
   auth: nomadAuth,
+  bootstrap: z
+    .strictObject({})
+    .optional()
+    .describe(
+      'Present: where Nomad’s ACLs were never bootstrapped, that is done, with a management token that is first written to where `auth` reads its own: `tokenFile` or `tokenSecretRef`. What is there already is never written over; a cluster that was made anew is bootstrapped with it again.',
+    ),
   maxConnections: z
     .int()
     .min(1)
@@ -45,7 +51,16 @@ export const nomadCluster: Kind<NomadClusterSpec> = {
   scope: 'Cluster',
   description: 'A connection to a region of a Nomad cluster, and what may be done through it.',
   spec,
-  rules: [exactlyOne('auth', NOMAD_METHODS)],
+  rules: [
+    exactlyOne('auth', NOMAD_METHODS),
+    {
+      cel: '!has(self.bootstrap) || has(self.auth.tokenFile) || has(self.auth.tokenSecretRef)',
+      holds: ({ bootstrap, auth }: NomadClusterSpec) =>
+        bootstrap === undefined || auth.tokenFile !== undefined || auth.tokenSecretRef !== undefined,
+      path: 'bootstrap',
+      message: 'bootstrap needs a place to write the token to: auth.tokenFile or auth.tokenSecretRef',
+    },
+  ],
   printerColumns: [{ name: 'Address', type: 'string', jsonPath: '.spec.address' }],
   example: `apiVersion: nomad-access.io/v1alpha1
 kind: NomadCluster

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { NomadTokens } from '../../contract/credential.ts';
+import type { BootstrapReply, NomadTokens } from '../../contract/credential.ts';
 import { TargetError } from '../../contract/errors.ts';
 import { Http, type HttpOptions } from '../../http/http.ts';
 import { withoutSecrets } from '../without-secrets.ts';
@@ -35,6 +35,17 @@ export function nomadTokens(options: HttpOptions & Pick<NomadClientOptions, 'reg
     }
   };
   return {
+    bootstrap: async (secretId, signal) => {
+      gate?.();
+      try {
+        await clientWith(undefined).put('/v1/acl/bootstrap', { BootstrapSecret: secretId }, signal);
+        return 'done';
+      } catch (error) {
+        const reply = bootstrapReply(error);
+        if (reply === undefined) throw withoutSecrets(error, [secretId]);
+        return reply;
+      }
+    },
     login: async (method, jwt, signal) => {
       gate?.();
       try {
@@ -65,6 +76,13 @@ export function nomadTokens(options: HttpOptions & Pick<NomadClientOptions, 'reg
     },
     close: () => http.close(),
   };
+}
+
+/** Nomad looks whether it was done before it looks at the SecretID: so one that is none tells, and does nothing. */
+function bootstrapReply(error: unknown): BootstrapReply | undefined {
+  if (!(error instanceof TargetError) || error.status !== 400) return undefined;
+  if (error.message.includes('ACL bootstrap already done')) return 'done before';
+  return error.message.endsWith('invalid acl token') ? 'invalid' : undefined;
 }
 
 /** How long it lasts: both times are of Nomad's clock. Seconds; 0: it never ends. */
