@@ -43,6 +43,20 @@ export interface NomadApi {
   post<T>(path: string, body: unknown, signal?: AbortSignal): Promise<NomadReply<T>>;
   /** Idempotent. @returns the index of the deletion; 0 where the object was gone already. @throws TargetError */
   delete(path: string, signal?: AbortSignal): Promise<number>;
+  /** The regions of the federation, as of a minute ago at most; one where there is none. @throws TargetError */
+  regions(signal?: AbortSignal): Promise<readonly string[]>;
+  /**
+   * Waits until an object that was written or deleted is so in the region of this connection: what all regions share is
+   * written in the authoritative one, and comes to the others a moment later, under an index of its own in each.
+   * @param isSo of the object's body, undefined where there is none.
+   * @returns undefined, without a request, where there is but one region.
+   * @throws TargetError; also where it does not come within 20 s.
+   */
+  arrival<T>(
+    path: string,
+    isSo: (body: T | undefined) => boolean,
+    signal?: AbortSignal,
+  ): Promise<{ readonly body: T | undefined; readonly index: number } | undefined>;
   /**
    * The event stream: the events of each line, none for a heartbeat. The first line, a heartbeat, says that the
    * subscription stands; then what the buffer of the server still holds is told again. It ends when the stream does.

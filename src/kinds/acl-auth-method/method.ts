@@ -3,6 +3,7 @@ import type { ObjectType, ReadRequest, SettledDesired } from '../../contract/kin
 import type { Io, NomadApi, NomadList } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
+import { arrived, removed } from '../replication.ts';
 import { rememberSent, secretsToSend, sentFacts } from '../secret-source.ts';
 import { liveFields, methodBody, methodFieldRules, type MethodBody } from './fields.ts';
 
@@ -62,7 +63,7 @@ export const authMethodObject: ObjectType = {
   update: write,
 
   async remove(io, { key }) {
-    return io.nomad(key.connection).delete(path(key.name));
+    return removed(io.nomad(key.connection), path(key.name));
   },
 
   remember: rememberSent,
@@ -106,7 +107,8 @@ async function write(io: Io, desired: SettledDesired): Promise<Live> {
     return send();
   });
   const live = liveMethod(method);
-  return { ...live, facts: { ...live.facts, ...sentFacts(sent, method.ModifyTime) } };
+  const written = { ...live, facts: { ...live.facts, ...sentFacts(sent, method.ModifyTime) } };
+  return arrived(api, path(key.name), written, methodFieldRules, liveMethod);
 }
 
 /**

@@ -6,6 +6,7 @@ import { stringIn, type Fields } from '../../plan/value.ts';
 import { markerOf } from '../marked/marker.ts';
 import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
 import { explained, type Refusals } from '../refusal.ts';
+import { arrived, removed } from '../replication.ts';
 
 /** A binding rule as Nomad lists it: without what it binds. */
 interface RuleStub {
@@ -79,19 +80,21 @@ export const bindingRuleObject: ObjectType = {
   },
 
   async create(io, { key, fields }) {
-    const reply = io.nomad(key.connection).post<Rule>('/v1/acl/binding-rule', bodyOf(fields));
-    return liveRule((await explained(reply, REFUSALS)).body);
+    const api = io.nomad(key.connection);
+    const reply = api.post<Rule>('/v1/acl/binding-rule', bodyOf(fields));
+    return here(api, (await explained(reply, REFUSALS)).body);
   },
 
   /** The write replaces description and selector; the rest stays as it was where it is empty. */
   async update(io, { key, fields }, live) {
     const id = live.id ?? '';
-    const reply = io.nomad(key.connection).put<Rule>(path(id), { ID: id, ...bodyOf(fields) });
-    return liveRule((await explained(reply, REFUSALS)).body);
+    const api = io.nomad(key.connection);
+    const reply = api.put<Rule>(path(id), { ID: id, ...bodyOf(fields) });
+    return here(api, (await explained(reply, REFUSALS)).body);
   },
 
   async remove(io, { key, live }) {
-    return io.nomad(key.connection).delete(path(live.id ?? ''));
+    return removed(io.nomad(key.connection), path(live.id ?? ''));
   },
 
   identify: (live) => live.id ?? '',
@@ -99,6 +102,10 @@ export const bindingRuleObject: ObjectType = {
   index: (live) => markerOf(stringIn(live.fields, 'description'))?.owner,
   find: (owned, live) => (owned.id === undefined ? madeUnnoticed(markedRule, owned, live) : live.get(owned.id)),
 };
+
+function here(api: NomadApi, rule: Rule): Promise<Live> {
+  return arrived(api, path(rule.ID), liveRule(rule), ruleFieldRules, liveRule);
+}
 
 /** Every rule, without what it binds. @throws TargetError */
 export function listRules(api: NomadApi, signal: AbortSignal): Promise<NomadList<RuleStub>> {

@@ -5,6 +5,7 @@ import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { settled, stringIn, type Fields } from '../../plan/value.ts';
 import { requireManagement } from '../operator-token.ts';
+import { arrived, removed } from '../replication.ts';
 
 /** How the fields of a policy are compared. */
 export const policyFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -76,7 +77,7 @@ export const aclPolicyObject: ObjectType = {
   },
 
   async remove(io, { key }) {
-    return io.nomad(key.connection).delete(path(key.name));
+    return removed(io.nomad(key.connection), path(key.name));
   },
 };
 
@@ -132,14 +133,16 @@ function versionOf(stub: PolicyStub): Pick<Live, 'id' | 'index' | 'facts'> {
 
 async function write(io: Io, key: { connection: string; name: string }, fields: Fields, id?: string): Promise<Live> {
   const jobAcl = jobAclOf(fields);
-  const { index } = await io.nomad(key.connection).put(path(key.name), {
+  const api = io.nomad(key.connection);
+  const { index } = await api.put(path(key.name), {
     Name: key.name,
     Description: fields['description'],
     Rules: fields['rules'],
     ...(jobAcl && { JobACL: jobAcl }),
   });
   // A create whose reply was lost was sent twice: its index need not be the one at which the policy was created.
-  return { ...(id !== undefined && { id }), fields, index };
+  const written = { ...(id !== undefined && { id }), fields, index };
+  return arrived(api, path(key.name), written, policyFieldRules, livePolicy);
 }
 
 function jobAclOf(fields: Fields): JobAcl | undefined {

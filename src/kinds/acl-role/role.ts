@@ -6,6 +6,7 @@ import { stringIn, type Fields } from '../../plan/value.ts';
 import { madeUnnoticed } from '../marked/match.ts';
 import { requireManagement } from '../operator-token.ts';
 import { explained, type Refusals } from '../refusal.ts';
+import { arrived, removed } from '../replication.ts';
 
 /** How the fields of a role are compared. */
 export const roleFieldRules: Readonly<Record<string, FieldRule>> = {
@@ -54,18 +55,19 @@ export const aclRoleObject: ObjectType = {
   /** The ID is Nomad's to give: a second try after a lost reply is refused, as a role of that name exists by then. */
   async create(io, { key, fields }) {
     const api = io.nomad(key.connection);
-    return liveRole((await explained(api.post<Role>('/v1/acl/role', bodyOf(fields)), REFUSALS)).body);
+    return here(api, (await explained(api.post<Role>('/v1/acl/role', bodyOf(fields)), REFUSALS)).body);
   },
 
   /** The write replaces the whole role. */
   async update(io, { key, fields }, live) {
     const id = live.id ?? '';
-    const reply = io.nomad(key.connection).put<Role>(path(id), { ID: id, ...bodyOf(fields) });
-    return liveRole((await explained(reply, REFUSALS)).body);
+    const api = io.nomad(key.connection);
+    const reply = api.put<Role>(path(id), { ID: id, ...bodyOf(fields) });
+    return here(api, (await explained(reply, REFUSALS)).body);
   },
 
   async remove(io, { key, live }) {
-    return io.nomad(key.connection).delete(path(live.id ?? ''));
+    return removed(io.nomad(key.connection), path(live.id ?? ''));
   },
 
   identify: (live) => live.id ?? '',
@@ -74,6 +76,10 @@ export const aclRoleObject: ObjectType = {
   find: (owned, live) =>
     owned.id === undefined ? madeUnnoticed({ rules: roleFieldRules, keyName }, owned, live) : live.get(owned.id),
 };
+
+function here(api: NomadApi, role: Role): Promise<Live> {
+  return arrived(api, path(role.ID), liveRole(role), roleFieldRules, liveRole);
+}
 
 /** Every role. @throws TargetError */
 export function listRoles(api: NomadApi, signal: AbortSignal): Promise<NomadList<Role>> {

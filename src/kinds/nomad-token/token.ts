@@ -5,6 +5,7 @@ import type { FieldRule } from '../../plan/diff.ts';
 import type { Live, ObjectKey } from '../../plan/step.ts';
 import { stringIn, type Fields, type Value } from '../../plan/value.ts';
 import { operatorToken } from '../operator-token.ts';
+import { arrived, removed } from '../replication.ts';
 import { markerOf } from '../marked/marker.ts';
 import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
 import { explained, type Refusals } from '../refusal.ts';
@@ -84,14 +85,16 @@ export const aclTokenObject: ObjectType = {
 
   async create(io, desired) {
     const { fields } = desired;
-    const reply = io.nomad(desired.key.connection).post<Token>('/v1/acl/token', {
+    const api = io.nomad(desired.key.connection);
+    if (fields['global'] === true) await notUnderWay(api, desired.key.name);
+    const reply = api.post<Token>('/v1/acl/token', {
       ...writable(fields),
       Global: fields['global'],
       ...(fields['expirationTtl'] !== null && { ExpirationTTL: `${JSON.stringify(fields['expirationTtl'])}s` }),
     });
     const { body: token } = await explained(reply, REFUSALS);
     io.secrets.put(token.AccessorID, token.SecretID);
-    return liveToken(token, new Map());
+    return here(api, token);
   },
 
   /**
@@ -104,11 +107,11 @@ export const aclTokenObject: ObjectType = {
     const current = await api.get<Token>(path(accessor));
     if (current === undefined) throw gone(desired, accessor);
     const reply = api.put<Token>(path(accessor), { ...current.body, ...writable(desired.fields) });
-    return liveToken((await explained(reply, REFUSALS)).body, new Map());
+    return here(api, (await explained(reply, REFUSALS)).body);
   },
 
   async remove(io, { key, live }) {
-    return io.nomad(key.connection).delete(path(live.id ?? ''));
+    return removed(io.nomad(key.connection), path(live.id ?? ''));
   },
 
   rules: tokenFieldRules,
@@ -124,6 +127,26 @@ export const aclTokenObject: ObjectType = {
     expiresAt: live.facts?.['expiresAt'] ?? null,
   }),
 };
+
+function here(api: NomadApi, token: Token): Promise<Live> {
+  const liveOf = (body: Token): Live => liveToken(body, new Map());
+  return arrived(api, path(token.AccessorID), liveOf(token), tokenFieldRules, liveOf);
+}
+
+/**
+ * A global token is made in the authoritative region. One that we made there before we were interrupted may still be on its way
+ * to the region that we look at, and would be made twice. A region that does not answer is not waited for.
+ */
+async function notUnderWay(api: NomadApi, name: string): Promise<void> {
+  const regions = await api.regions();
+  if (regions.length < 2) return;
+  const lists = await Promise.allSettled(regions.map((region) => api.list<TokenStub>(LIST, { region, global: true })));
+  const made = lists.flatMap((list) => (list.status === 'fulfilled' ? list.value.items : []));
+  if (!made.some((stub) => stub.Name === name)) return;
+  throw new TargetError(`token ${name} was made in another region and is still on its way here`, {
+    class: 'transient',
+  });
+}
 
 function keyIn(value: Value | undefined): ObjectKey | undefined {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;

@@ -3,6 +3,7 @@ import { TargetError, type ErrorClass } from '../../contract/errors.ts';
 import type { NomadApi, NomadEvent, NomadList, NomadReply, Query } from '../../contract/target.ts';
 import { authenticated, credentialOf } from '../authenticated.ts';
 import { foreignAnswer, foreignRefusal, isPage } from '../foreign.ts';
+import { Regions, untilFound } from './regions.ts';
 import { Http, type HttpOptions, type HttpRequest, type HttpResponse, type Transport } from '../../http/http.ts';
 
 export interface NomadClientOptions extends HttpOptions {
@@ -17,6 +18,8 @@ export interface NomadClientOptions extends HttpOptions {
 const PAGE = 5_000;
 /** How long a blocking query waits; below the timeout of a request. */
 const WAIT_SECONDS = 30;
+/** How long what was written may take to come to another region: the replication itself tries again in less. */
+const ARRIVAL_MS = 20_000;
 /** The event stream says something at once and then every 30 s. To a reader that fell behind it says nothing any more, and stays open. */
 const QUIET_MS = { first: 10_000, later: 45_000 };
 
@@ -27,6 +30,7 @@ export class NomadClient implements NomadApi {
   readonly #credential: Credential | undefined;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #region: string | undefined;
+  readonly #regions: Regions;
   /** What ends each open event stream, and the token that it was opened with. */
   readonly #streams = new Map<AbortController, string | undefined>();
 
@@ -35,6 +39,7 @@ export class NomadClient implements NomadApi {
     this.#http = transport;
     this.#credential = credentialOf(options.token);
     this.#region = options.region;
+    this.#regions = new Regions(async () => (await this.get<readonly string[]>('/v1/regions'))?.body ?? []);
     this.#headers = {
       ...(options.httpAuth !== undefined && {
         authorization: `Basic ${Buffer.from(options.httpAuth).toString('base64')}`,
@@ -79,6 +84,25 @@ export class NomadClient implements NomadApi {
       return 0;
     this.#body('DELETE', path, response);
     return indexOf(response);
+  }
+
+  regions(): Promise<readonly string[]> {
+    return this.#regions.names();
+  }
+
+  async arrival<T>(
+    path: string,
+    isSo: (body: T | undefined) => boolean,
+    signal?: AbortSignal,
+  ): Promise<{ body: T | undefined; index: number } | undefined> {
+    if ((await this.regions()).length < 2) return undefined;
+    const look = async (): Promise<{ body: T | undefined; index: number } | undefined> => {
+      const response = await this.#send('GET', path, {}, undefined, true, signal);
+      const body = isMissing(response) ? undefined : this.#body<T>('GET', path, response);
+      return isSo(body) ? { body, index: indexOf(response) } : undefined;
+    };
+    const message = `${this.#named('GET', path)}: what was written has not come to this region: does the replication from the authoritative region work?`;
+    return untilFound(look, { mostMs: ARRIVAL_MS, message, signal });
   }
 
   async *events(topics: readonly string[], signal: AbortSignal): AsyncGenerator<readonly NomadEvent[]> {
@@ -164,7 +188,7 @@ export class NomadClient implements NomadApi {
   ): Promise<HttpResponse> {
     const request = {
       method,
-      path: withQuery(path, { ...query, region: this.#region }),
+      path: withQuery(path, { region: this.#region, ...query }),
       body: body === undefined ? undefined : JSON.stringify(body),
       idempotent,
       signal,

@@ -1,9 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { BootstrapReply, NomadTokens } from '../../contract/credential.ts';
 import { TargetError } from '../../contract/errors.ts';
 import { Http, type HttpOptions } from '../../http/http.ts';
 import { withoutSecrets } from '../without-secrets.ts';
 import { NomadClient, type NomadClientOptions } from './client.ts';
+import { untilFound } from './regions.ts';
 
 /** As Nomad answers a login, and whoever asks for itself. */
 interface Token {
@@ -16,8 +16,8 @@ interface Token {
 
 const TIMEOUT_MS = 10_000;
 const ONCE = { retries: 0, minTimeout: 0, maxTimeout: 0 };
-/** How long a token that another region made may take to come here, and before each look; milliseconds. */
-const ARRIVAL_MS = { most: 10_000, between: 100 };
+/** How long a token that another region made may take to come here; milliseconds. */
+const ARRIVAL_MS = 10_000;
 
 /** What Nomad does with the tokens that we act by, over a connection of its own: it must not wait for what is done with them. Whoever may not act any more may still delete its own. */
 export function nomadTokens(options: HttpOptions & Pick<NomadClientOptions, 'region' | 'httpAuth'>): NomadTokens {
@@ -57,14 +57,8 @@ export function nomadTokens(options: HttpOptions & Pick<NomadClientOptions, 'reg
       }
     },
     arrived: async (token, signal) => {
-      const end = performance.now() + ARRIVAL_MS.most;
-      while ((await lookup(token, signal)) === undefined) {
-        if (performance.now() > end) {
-          const message = `${options.address}: the token that was just made is not known there: is it one of this region, or does the replication lag?`;
-          throw new TargetError(message, { class: 'transient' });
-        }
-        await sleep(ARRIVAL_MS.between, undefined, { signal });
-      }
+      const message = `${options.address}: the token that was just made is not known there: is it one of this region, or does the replication lag?`;
+      await untilFound(() => lookup(token, signal), { mostMs: ARRIVAL_MS, message, signal });
     },
     lookup,
     remove: async ({ token, id = '' }, signal) => {

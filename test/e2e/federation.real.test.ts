@@ -1,0 +1,167 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { requireServers } from '../servers/binaries.ts';
+import { startFederation, type Federation } from '../servers/federation.ts';
+import type { NomadServer } from '../servers/nomad.ts';
+import { LiveNomad } from './live.ts';
+import { readySeries, useOperators } from './operators.ts';
+import { manifest, numberedPolicies, Workspace } from './workspace.ts';
+
+const RULES = `rules: 'node { policy = "read" }'`;
+const METHOD = 'type: JWT\ntokenLocality: global\nmaxTokenTtl: 1h\nconfig: { jwksUrl: "http://127.0.0.1:9/" }';
+const EVERYTHING = [
+  manifest('AclPolicy', 'nodes', RULES),
+  manifest('AclRole', 'viewers', 'policies: [nodes]'),
+  manifest('AclAuthMethod', 'sso', METHOD),
+  manifest('AclBindingRule', 'all', 'authMethod: sso\nbindType: role\nbindName: viewers'),
+  manifest('AclToken', 'everywhere', 'roles: [viewers]\nglobal: true\nwriteSecretTo: { file: { path: everywhere } }'),
+  manifest('AclToken', 'here', 'policies: [nodes]\nwriteSecretTo: { file: { path: here } }'),
+];
+
+describe.skipIf(!requireServers('nomad'))('two federated regions', () => {
+  let federation: Federation;
+  let east: LiveNomad;
+  let west: LiveNomad;
+  let workspace: Workspace;
+  const operators = useOperators();
+
+  beforeAll(async () => {
+    federation = await startFederation();
+    east = new LiveNomad(federation.east);
+    west = new LiveNomad(federation.west);
+  });
+  afterAll(() => federation.stop());
+  beforeEach(() => {
+    workspace = new Workspace({ nomad: federation.west });
+  });
+  afterEach(() => {
+    workspace.dispose();
+  });
+
+  /** Of the kinds that all regions share: how many there are. */
+  const shared = async (nomad: LiveNomad): Promise<Record<string, number>> => {
+    const lists = ['policies', 'roles', 'auth-methods', 'binding-rules'].map(
+      async (list): Promise<[string, number]> => {
+        return [list, (await nomad.request<unknown[]>('GET', `/v1/acl/${list}`)).body.length];
+      },
+    );
+    return Object.fromEntries(await Promise.all(lists));
+  };
+  const ONE_OF_EACH = { policies: 1, roles: 1, 'auth-methods': 1, 'binding-rules': 1 };
+  const NONE = { policies: 0, roles: 0, 'auth-methods': 0, 'binding-rules': 0 };
+  const mayLook = async (server: NomadServer, file: string): Promise<number> => {
+    const headers = { 'x-nomad-token': workspace.read(file).trim() };
+    return (await fetch(`${server.address}/v1/nodes`, { headers })).status;
+  };
+  async function applied(): Promise<string[]> {
+    const { steps, code } = await workspace.apply();
+    expect(steps.filter((s) => s.result?.status === 'failed')).toEqual([]);
+    expect(code).toBe(0);
+    return steps.filter(({ action }) => action !== 'noop').map((s) => `${s.action} ${s.kind}`);
+  }
+
+  it.each(['east', 'west'] as const)(
+    'what is applied in the %s is in both, and changed and destroyed there',
+    async (region) => {
+      workspace.retarget({ nomad: federation[region] });
+      workspace.write('all.yaml', ...EVERYTHING);
+      expect((await applied()).length).toBe(8);
+      expect(await applied(), 'what has just come is not taken for drift').toEqual([]);
+      expect(await shared(east)).toEqual(ONE_OF_EACH);
+      await vi.waitFor(async () => {
+        expect(await shared(west)).toEqual(ONE_OF_EACH);
+      }, 30_000);
+      workspace.write('all.yaml', ...EVERYTHING.map((text) => text.replace('"read"', '"write"').replace('1h', '2h')));
+      expect(await applied()).toEqual(['update AclPolicy', 'update AclAuthMethod']);
+      expect(await applied()).toEqual([]);
+      await workspace.destroy();
+      expect(await shared(east)).toEqual(NONE);
+      await vi.waitFor(async () => {
+        expect([await shared(west), await west.marked(), await east.marked()]).toEqual([NONE, [], []]);
+      }, 30_000);
+    },
+  );
+
+  it('a global token works in both, and a local one in its own', async () => {
+    workspace.write('all.yaml', ...EVERYTHING);
+    await applied();
+    expect(await mayLook(federation.west, 'everywhere')).toBe(200);
+    expect(await mayLook(federation.east, 'everywhere')).toBe(200);
+    expect(await mayLook(federation.west, 'here')).toBe(200);
+    expect(await mayLook(federation.east, 'here')).toBe(403);
+    expect((await east.marked()).map((t) => t.Name.split(' ')[0])).toEqual(['everywhere']);
+    await workspace.destroy();
+  });
+
+  it('a region that is named is asked by way of a server of the other one', async () => {
+    workspace.retarget({ nomad: federation.east });
+    const cluster = `address: ${federation.east.address}\nregion: west\nauth: { tokenEnv: NOMAD_TOKEN }`;
+    workspace.write('all.yaml', manifest('NomadCluster', 'default', cluster), ...EVERYTHING);
+    await applied();
+    expect(await mayLook(federation.west, 'here')).toBe(200);
+    expect(await mayLook(federation.east, 'here')).toBe(403);
+    await workspace.destroy();
+    expect([await shared(west), await west.marked()]).toEqual([NONE, []]);
+  });
+
+  it('an operator of a replica writes each object once, and puts back once what was changed in the other region', async () => {
+    const names = numberedPolicies(100);
+    workspace.write('all.yaml', ...names);
+    const operator = await operators.start(workspace);
+    await operator.until(readySeries('AclPolicy'), 100);
+    const stubs = async (): Promise<{ Name: string; CreateIndex: number; ModifyIndex: number; Hash: string }[]> =>
+      (
+        await east.request<{ Name: string; CreateIndex: number; ModifyIndex: number; Hash: string }[]>(
+          'GET',
+          '/v1/acl/policies',
+        )
+      ).body;
+    const made = await stubs();
+    expect(made).toHaveLength(100);
+    expect(made.filter((policy) => policy.CreateIndex !== policy.ModifyIndex)).toEqual([]);
+    const [victim = expect.fail()] = made;
+    await east.putPolicy(victim.Name, 'node { policy = "write" }');
+    const changed = (await stubs()).find((p) => p.Name === victim.Name);
+    await vi.waitFor(
+      async () => {
+        expect((await stubs()).find((p) => p.Name === victim.Name)?.Hash).toBe(victim.Hash);
+      },
+      { timeout: 30_000, interval: 20 },
+    );
+    await operator.until('nomad_access_drift_corrected_total{kind="AclPolicy"}', 1);
+    const corrected = (await stubs()).find((p) => p.Name === victim.Name);
+    expect(corrected?.ModifyIndex).toBe((changed?.ModifyIndex ?? 0) + 1);
+    await operator.stop();
+    expect(await applied()).toEqual([]);
+    await workspace.destroy();
+  });
+
+  describe('between which nothing is replicated any more', () => {
+    beforeAll(() => federation.sever());
+
+    it('a global token that is made and still under way is not made twice', async () => {
+      workspace.retarget({ nomad: federation.east });
+      workspace.write('all.yaml', ...EVERYTHING.filter((text) => /AclPolicy|AclRole|everywhere/.test(text)));
+      await applied();
+      const made = await east.marked();
+      expect(made).toHaveLength(1);
+      workspace.remove('.nomad-access.state.json');
+      workspace.retarget({ nomad: federation.west });
+      workspace.write(
+        'all.yaml',
+        EVERYTHING.find((text) => text.includes('everywhere'))?.replace('roles: [viewers]', 'policies: [nodes]') ?? '',
+      );
+      const { steps, code } = await workspace.apply();
+      expect(code).toBe(1);
+      expect(JSON.stringify(steps)).toContain('still on its way here');
+      expect(await east.marked()).toEqual(made);
+    });
+
+    it('what does not come to the region is an error that says so', async () => {
+      workspace.write('all.yaml', manifest('AclPolicy', 'late', RULES));
+      const { steps, code } = await workspace.apply();
+      expect(code).toBe(1);
+      expect(steps[0]?.result?.message).toContain('does the replication from the authoritative region work?');
+      expect(await east.policyNames()).toContain('late');
+    });
+  });
+});
