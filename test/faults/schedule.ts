@@ -1,5 +1,6 @@
-import { deepStrictEqual } from 'node:assert';
 import { normaliseText } from '../../src/plan/diff.ts';
+import { equal } from './equal.ts';
+import { checkRoles, linksOf, ROLES, rolesOf, roleSpec, waitingRoles, waitsForRoles } from './roles.ts';
 import { Simulation, type Declaration } from './simulation.ts';
 import type { Faults } from './sim-transport.ts';
 
@@ -34,6 +35,12 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
   removeToken: (s, c) => {
     s.declare(without(s.declaration, `AclToken ${at(TOKENS, c)}`));
   },
+  editRole: (s, c) => {
+    s.declare({ ...s.declaration, [`AclRole ${at(ROLES, c)}`]: roleSpec(POLICIES, c >> 4) });
+  },
+  removeRole: (s, c) => {
+    s.declare(without(s.declaration, `AclRole ${at(ROLES, c)}`));
+  },
   editIntegration: (s, c) => {
     s.declare({ ...s.declaration, 'VaultJwtIntegration workloads': integrationSpec(c) });
   },
@@ -54,7 +61,17 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
   foreignTokenEdit: (s, c) => {
     const token = ours(s)[c % Math.max(1, ours(s).length)];
     if (token?.Type === 'client' && isRecorded(s, token.Name))
-      s.nomad.acl.putToken({ ...token, Policies: ['hijacked'] });
+      s.nomad.acl.putToken({ ...s.nomad.acl.shown(token), Policies: ['hijacked'] });
+  },
+  foreignAclRoleDelete: (s, c) => {
+    for (const { ID } of one(rolesOf(s), c)) s.nomad.acl.roles.delete(ID);
+  },
+  foreignAclRoleEdit: (s, c) => {
+    const [role] = one(rolesOf(s), c);
+    if (role === undefined || !isRecorded(s, role.Name)) return;
+    const edits = [{ Name: `${role.Name}-of-others` }, { Description: 'theirs' }, { Policies: [{ Name: 'foreign' }] }];
+    // What is recorded goes by its ID.
+    s.nomad.acl.putRole({ ...role, Policies: [{ Name: 'foreign' }], ...at(edits, c >> 8) });
   },
   foreignRoleEdit: (s) =>
     change(s, 'POST', 'auth/jwt-nomad/role/tasks', { role_type: 'jwt', user_claim: 'x', token_policies: ['root'] }),
@@ -95,7 +112,7 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
     const { store, acl } = s.nomad;
     store.events.length = 0;
     store.index = Math.max(12, Math.floor(store.index * 0.7));
-    for (const table of [acl.policies, acl.tokens]) {
+    for (const table of [acl.policies, acl.roles, acl.tokens]) {
       table.lastIndex = Math.min(table.lastIndex, store.index);
       for (const [key, row] of table.rows) {
         if (row.CreateIndex > store.index && !isForeign(key, row)) table.rows.delete(key);
@@ -185,6 +202,7 @@ function tokenSpec(name: string, choice: number): unknown {
   const writeSecretTo = choice % 3 === 0 ? { none: {} } : { file: { path: `/sinks/${name}-${String(choice % 2)}` } };
   const life = at(LIVES, choice >> 3);
   if (choice % 7 === 0) return { type: 'management', writeSecretTo, ...life };
+  if (choice % 4 === 1) return { roles: [at(ROLES, choice >> 5)], writeSecretTo, ...life };
   return { policies: [at(POLICIES, choice), 'elsewhere'], global: choice % 5 === 0, writeSecretTo, ...life };
 }
 
@@ -238,11 +256,13 @@ export function scheduleOf(seed: number): Action[] {
 export async function runSchedule(seed: number, actions: readonly Action[]): Promise<readonly string[]> {
   const s = new Simulation(seed);
   s.nomad.acl.putPolicy('foreign', { Rules: 'operator { policy = "read" }' });
+  s.nomad.acl.putRole({ Name: 'foreign', Policies: [{ Name: 'foreign' }] });
   const foreign = s.nomad.acl.putToken({ Name: 'foreign', Type: 'client', Policies: ['foreign'] });
   s.files.set(FOREIGN_FILE, { content: 'precious', mode: 0o644 });
   await call(s, 'POST', 'sys/policies/acl/foreign', { policy: 'path "x" { capabilities = ["read"] }' });
   s.declare({
     'AclPolicy p0': { rules: at(RULES, seed) },
+    'AclRole r0': roleSpec(POLICIES, seed),
     'AclToken t0': tokenSpec('t0', seed),
     'VaultJwtIntegration workloads': integrationSpec(seed),
   });
@@ -296,7 +316,9 @@ function checkDeclared(s: Simulation): void {
     Object.fromEntries(policies.filter((p) => p.Name !== 'foreign').map((p) => [p.Name, normaliseText(p.Rules)])),
     Object.fromEntries(specs<{ rules: string }>('AclPolicy').map(([name, { rules }]) => [name, normaliseText(rules)])),
   );
+  checkRoles(s);
   const tokens = specs<TokenSpec>('AclToken');
+  const waiting = tokens.filter(([, { roles }]) => waitsForRoles(s, roles)).map(([name]) => name);
   const secretOf = (name: string): string => `${tokensOf(s, name)[0]?.SecretID ?? ''}\n`;
   // What somebody wrote where no secret was declared is theirs, and a Conflict when one is declared there later: then the
   // former sink keeps its secret too.
@@ -305,10 +327,18 @@ function checkDeclared(s: Simulation): void {
   const inConflict = tokens
     .filter(([, { writeSecretTo }]) => isTheirs(writeSecretTo.file?.path ?? ''))
     .map(([name]) => name);
-  equal('whose tokens are on Nomad', [...new Set(ours(s).map(baseName))].sort(), tokens.map(([name]) => name).sort());
-  for (const [name, spec] of tokens) checkTokens(s, name, spec, inConflict.includes(name));
+  const isSettled = (name: string): boolean => !waiting.includes(name);
+  equal(
+    'whose tokens are on Nomad',
+    [...new Set(ours(s).map(baseName))].filter(isSettled).sort(),
+    tokens
+      .map(([name]) => name)
+      .filter(isSettled)
+      .sort(),
+  );
+  for (const [name, spec] of tokens) if (isSettled(name)) checkTokens(s, name, spec, inConflict.includes(name));
   const isChecked = (path: string): boolean =>
-    !isTheirs(path) && !inConflict.some((name) => path.startsWith(`/sinks/${name}-`));
+    !isTheirs(path) && ![...inConflict, ...waiting].some((name) => path.startsWith(`/sinks/${name}-`));
   const files = sinks(s).filter(isChecked);
   const declared = tokens.flatMap(([name, { writeSecretTo }]) =>
     writeSecretTo.file && isChecked(writeSecretTo.file.path) ? [[writeSecretTo.file.path, secretOf(name)]] : [],
@@ -319,13 +349,16 @@ function checkDeclared(s: Simulation): void {
     Object.fromEntries(declared) as unknown,
   );
   checkIntegration(s);
-  const recorded = (s.inventory?.objects ?? []).filter((o) => o.state !== 'owned');
+  // What waits since its making failed is known to be on its way.
+  const unmade = new Set([...waitingRoles(s), ...waiting]);
+  const recorded = (s.inventory?.objects ?? []).filter((o) => o.state !== 'owned' && !unmade.has(o.resource.name));
   equal('entries of the inventory that are still pending', recorded, []);
 }
 
 interface TokenSpec {
   readonly type?: string;
   readonly policies?: string[];
+  readonly roles?: string[];
   readonly global?: boolean;
   readonly rotation?: { readonly interval: number; readonly overlap: number };
   readonly writeSecretTo: { readonly file?: { readonly path: string } };
@@ -351,13 +384,19 @@ const LATE = 20;
 /** One token, and the one before it while its overlap lasts; all of them are as declared. */
 function checkTokens(s: Simulation, name: string, spec: TokenSpec, isInConflict: boolean): void {
   const live = tokensOf(s, name);
-  const wanted = { type: spec.type ?? 'client', policies: spec.policies ?? [], global: spec.global ?? false };
+  const { type = 'client', policies = [], roles = [], global = false } = spec;
+  const wanted = { type, policies, roles, global };
   const [newest] = live;
   const { rotation } = spec;
   // Nothing of a resource is deleted as long as its secret can't be written.
   if (newest === undefined || (rotation !== undefined && isInConflict)) return;
   const kept = rotation === undefined ? live : live.slice(0, 1);
-  const held = kept.map((t) => ({ type: t.Type, policies: t.Policies ?? [], global: t.Global }));
+  const held = kept.map((t) => ({
+    type: t.Type,
+    policies: t.Policies ?? [],
+    roles: linksOf(s, t.Roles),
+    global: t.Global,
+  }));
   equal(`the token ${name}`, held, [wanted]);
   if (rotation === undefined) return;
   const age = (s.clock.now() - Date.parse(newest.CreateTime)) / 1000;
@@ -401,6 +440,11 @@ function checkIntegration(s: Simulation): void {
 function checkForeign(s: Simulation, accessorId: string): void {
   const { policies, tokens } = s.nomad.snapshot();
   equal('the foreign policy', policies.find((p) => p.Name === 'foreign')?.Rules, 'operator { policy = "read" }');
+  equal(
+    'the foreign role',
+    s.nomad.acl.roles.sorted().flatMap(({ Name, Policies }) => (Name === 'foreign' ? [Policies] : [])),
+    [[{ Name: 'foreign' }]],
+  );
   equal('the foreign token', tokens.find((t) => t.AccessorID === accessorId)?.Policies, ['foreign']);
   equal(
     'the bootstrap token',
@@ -423,15 +467,6 @@ function checkSecrets(s: Simulation): void {
 
 function sorted<T>(items: readonly T[]): T[] {
   return [...items].sort((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1));
-}
-
-function equal(what: string, actual: unknown, expected: unknown): void {
-  try {
-    deepStrictEqual(actual, expected);
-  } catch (error) {
-    if (error instanceof Error) error.message = `${what}: ${error.message}`;
-    throw error;
-  }
 }
 
 /** The shortest schedule that still fails, by leaving out one action after the other. */
