@@ -92,6 +92,26 @@ describe('import', () => {
     );
   });
 
+  it('says which role of a token was deleted, takes the token over as it is, and then without it', async () => {
+    await nomad.putPolicy('one', RULES);
+    const role = { Name: 'gone', Policies: [{ Name: 'one' }] };
+    const { ID } = (await nomad.request<{ ID: string }>('POST', '/v1/acl/role', role)).body;
+    await token({ Name: 'ci', Roles: [{ ID }] });
+    await nomad.request('DELETE', `/v1/acl/role/${ID}`);
+    const { stderr } = await imported('--kind', 'AclToken');
+    const text = workspace.read('../found/acl-tokens/ci.yaml');
+    expect(`${stderr}${text}`).toContain(`The role ${ID} was deleted`);
+    workspace.write('ci.yaml', text);
+    expect(await workspace.apply()).toMatchObject({ code: 0, steps: [{ action: 'noop', reason: 'Adopted' }] });
+    workspace.write(
+      'ci.yaml',
+      text.replace(new RegExp(`^.*- ${ID}\n`, 'm'), '').replace(/roles:\n(?!\s*-)/, 'roles: []\n'),
+    );
+    expect(await workspace.apply()).toMatchObject({ code: 0, steps: [{ action: 'update' }] });
+    const left = setting.sandbox.nomad.server.snapshot().tokens.find((t) => t.Name === 'ci');
+    expect(left?.Roles ?? []).toEqual([]);
+  });
+
   it('takes only the kinds and names that were asked for', async () => {
     for (const name of ['team-a', 'team-b', 'other']) await nomad.putPolicy(name, RULES);
     await token({ Name: 'team-a', Policies: ['team-a'] });

@@ -56,7 +56,7 @@ function namedToken(live: Live, { connection }: ImportRequest): Importable | str
     distinction: (live.id ?? '').slice(0, 8),
     nameField: 'name',
     spec: { accessorId: live.id, ...specOf(live, connection), writeSecretTo: { none: {} } },
-    notes: [],
+    notes: notesOf(live),
   };
 }
 
@@ -73,7 +73,14 @@ function ownToken(
   if (name === undefined)
     return 'it carries the marker of a resource of another name, namespace or installation, which has a manifest of its own';
   const spec = { ...specOf(live, connection), writeSecretTo: { none: {} } };
-  return { liveName: base, metadataName: name, nameField: 'name', spec, notes: [NO_SINK] };
+  return { liveName: base, metadataName: name, nameField: 'name', spec, notes: [NO_SINK, ...notesOf(live)] };
+}
+
+/** A token goes on being linked to a role that was deleted: that has an ID, and no name any more. */
+function notesOf({ fields, facts }: Live): string[] {
+  const names = fields['roles'] as readonly string[];
+  const gone = ((facts?.['roleIds'] ?? []) as readonly string[]).filter((id) => names.includes(id));
+  return gone.map((id) => `The role ${id} was deleted, and gives nothing: leave it out once the token is taken over.`);
 }
 
 function specOf({ fields }: Live, nomadRef: string): Record<string, unknown> {
