@@ -65,7 +65,7 @@ async function bootstrappedWith(token: string, bootstrapping: Bootstrapping): Pr
   const now = await arrived(token, bootstrapping, reply === 'done');
   if (now !== undefined) return { ...now, token, isNew: reply === 'done' };
   throw denied(
-    `Nomad's ACLs are bootstrapped, but not with the token in ${place.name}, which is unknown there: ${PUT_THERE}${RESET}`,
+    `Nomad's ACLs are bootstrapped, but not with the token in ${place.name}, which is unknown there${REPLICAS}: ${PUT_THERE}${RESET}`,
   );
 }
 
@@ -86,6 +86,7 @@ async function askFirst({ mayBegin }: Bootstrapping): Promise<void> {
   throw denied("Nomad's ACLs are not bootstrapped: nothing was done");
 }
 
+const REPLICAS = ' (a region that is not the authoritative one knows it once it is replicated)';
 const PUT_THERE = 'put a management token there in its stead';
 /** `nomad acl bootstrap` tells the index, and the leader looks for the file in the folder of its server. */
 const RESET =

@@ -63,7 +63,7 @@ function refused(error: TargetError): Found {
   return problem(
     '',
     'Nomad does not accept our token: it does not know it, or it has expired',
-    'Give a valid management token. Where nobody has ever made one, run `nomad acl bootstrap` once and keep what it prints.',
+    'Give a valid management token. Where nobody has ever made one, declare `spec.bootstrap` and run `nomad-access bootstrap`, or run `nomad acl bootstrap` once and keep what it prints.',
   );
 }
 

@@ -1,7 +1,9 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { randomUUID } from 'node:crypto';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { apply } from '../../src/cli/commands/apply.ts';
+import type { Terminal } from '../../src/cli/terminal.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { contentOf } from './leaks.ts';
@@ -249,6 +251,47 @@ describe.skipIf(!requireServers('nomad'))('bootstrapping Nomad', () => {
     secrets.push(token);
     expect(await liveAs(token).policyNames()).toEqual(['readonly']);
     expect((await workspace.run('bootstrap', '-f', 'access')).stdout).toContain('nothing to do');
+  });
+
+  it('waits for a server that is still starting', async () => {
+    const { ports } = nomad;
+    await nomad.stop();
+    const { outcome } = workspace.start(['bootstrap', '-f', 'manifests']);
+    nomad = await startNomad({ client: false, bootstrap: false, ports });
+    expect(await outcome).toMatchObject({ code: 0, stderr: '' });
+    await expectOurs();
+  });
+
+  it('apply asks a person first; anything but "yes" leaves Nomad and the place as they are', async () => {
+    workspace.write('policy.yaml', manifest('AclPolicy', 'readonly', `rules: ${READ}`));
+    vi.stubEnv('NOMAD_ADDR', nomad.address);
+    try {
+      const asked: string[] = [];
+      const answering = (answer: string): Terminal => ({
+        out: (text) => workspace.printed.push(text),
+        err: (text) => workspace.printed.push(text),
+        paint: (_style, text) => text,
+        paintErr: (_style, text) => text,
+        interactive: true,
+        ask: (question) => Promise.resolve(asked.push(question) > 0 ? answer : ''),
+      });
+      const options = { file: [workspace.manifests], owner: 'default', output: 'text', yes: false } as const;
+      const run = (answer: string): Promise<number> =>
+        apply({ ...options, allowMassDelete: false }, answering(answer), new AbortController().signal);
+      await expect(run('y')).rejects.toThrow('not bootstrapped: nothing was done');
+      expect(existsSync(tokenPath())).toBe(false);
+      const probe = await liveAs('').request('PUT', '/v1/acl/bootstrap', { BootstrapSecret: 'none' });
+      expect(probe).toEqual({ status: 400, body: 'invalid acl token' });
+
+      expect(await run('yes')).toBe(0);
+      expect(asked).toHaveLength(3);
+      expect(asked[1]).toBe(
+        `NomadCluster default: its ACLs are not bootstrapped yet. Do that now, with a token in ${tokenPath()}? Only "yes" does it: `,
+      );
+      expect(await liveAs(readToken()).policyNames()).toEqual(['readonly']);
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('destroy bootstraps nothing', async () => {
