@@ -182,7 +182,10 @@ export class Acl {
     const taken = [...this.roles.rows.values()].find((r) => r.Name === Name);
     const ID = body.ID ?? '';
     if (ID !== '' && !this.roles.rows.has(ID)) throw new NomadError(400, `cannot find role ${ID}`);
-    if (taken !== undefined && taken.ID !== ID) throw new NomadError(400, `role with name ${Name} already exists`);
+    if (taken !== undefined && taken.ID !== ID)
+      throw ID === ''
+        ? new NomadError(400, `role with name ${Name} already exists`)
+        : new NomadError(500, `ACL role with name ${Name} already exists`);
     const Policies = (body.Policies ?? []).map((p) => ({ Name: p.Name }));
     if (Policies.length === 0)
       throw new NomadError(400, 'role 0 invalid: 1 error occurred:\n\t* at least one policy should be specified\n\n');
