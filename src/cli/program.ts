@@ -1,10 +1,12 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { crdYaml } from '../schema/index.ts';
 import { kinds } from '../kinds/index.ts';
+import { duration } from '../kinds/schema.ts';
 import { agentConfig } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
 import { bootstrap, type BootstrapOptions } from './commands/bootstrap.ts';
 import { doctor, type DoctorOptions } from './commands/doctor.ts';
+import { initAuth, PLATFORMS, type InitAuthOptions } from './commands/init-auth.ts';
 import { importLive, type ImportOptions } from './commands/import.ts';
 import { plan } from './commands/plan.ts';
 import { run as follow, type RunOptions } from './commands/run.ts';
@@ -96,6 +98,39 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .action((cluster: string | undefined, options: BootstrapOptions) =>
       run(bootstrap(options, cluster, terminal, stop)),
     );
+
+  root
+    .command('init-auth')
+    .description('print the manifests by which the operator logs in to Nomad without a token of its own')
+    .addOption(
+      new Option('--for <platform>', 'where the operator runs: who signs for it')
+        .choices([...PLATFORMS])
+        .makeOptionMandatory(),
+    )
+    .option('--method <name>', 'name of the auth method', 'nomad-access')
+    .option('--audience <audience>', 'audience of the token', 'nomad')
+    .option('--jwks-url <url>', "JWKS of the signer, as Nomad's servers reach it (nomad: that of $NOMAD_ADDR)")
+    .option('--public-key <file>', 'PEM of a key of the signer, in place of a JWKS; can be given again', collect)
+    .option('--issuer <issuer>', 'issuer that the token must name (default: any)')
+    .option(
+      '--service-account <account>',
+      'kubernetes: NAMESPACE/NAME of the ServiceAccount',
+      'nomad-access/nomad-access',
+    )
+    .option('--job <job>', 'nomad: NAMESPACE/NAME of the job', 'default/nomad-access')
+    .option('--max-token-ttl <duration>', 'how long a login lasts; another one follows', goDuration, '1h')
+    .option('--nomad-ref <name>', 'NomadCluster of the manifests', 'default')
+    .addOption(output('text', 'json'))
+    .addHelpText(
+      'after',
+      examples(
+        'init-auth --for nomad > login.yaml',
+        'init-auth --for kubernetes --jwks-url https://api.example.com/openid/v1/jwks',
+      ),
+    )
+    .action((options: InitAuthOptions) => {
+      finish(initAuth(options, terminal));
+    });
 
   connections(root.command('doctor').description('look for what is wrong on Nomad and Vault, and say what to do'))
     .addOption(output('text', 'json'))
@@ -239,6 +274,11 @@ function confirmable(command: Command): Command {
 
 function output(...choices: Output[]): Option {
   return new Option('-o, --output <format>', 'format of the output').choices(choices).default(choices[0]);
+}
+
+function goDuration(value: string): string {
+  if (duration.safeParse(value).success) return value;
+  throw new InvalidArgumentError('It must be a duration such as 30m or 1h30m.');
 }
 
 function port(text: string): number {

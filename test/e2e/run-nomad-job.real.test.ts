@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { LiveNomad } from './live.ts';
-import { manifest } from './workspace.ts';
+import { manifest, Workspace } from './workspace.ts';
 
 const JOB = resolve(import.meta.dirname, '../../manifests/nomad/nomad-access.nomad.hcl');
 const README = readFileSync(resolve(import.meta.dirname, '../../manifests/nomad/README.md'), 'utf8');
@@ -22,12 +22,17 @@ interface Allocation {
 describe.skipIf(!requireServers('nomad'))('the operator as a job of the Nomad that it manages', () => {
   let nomad: NomadServer;
   let live: LiveNomad;
+  let workspace: Workspace;
 
   beforeAll(async () => {
     nomad = await startNomad();
     live = new LiveNomad(nomad);
+    workspace = new Workspace({ nomad });
   });
-  afterAll(() => nomad.stop());
+  afterAll(() => {
+    workspace.dispose();
+    return nomad.stop();
+  });
 
   const put = (path: string, items: object): Promise<unknown> =>
     live.request('PUT', `/v1/var/${path}`, { Items: items });
@@ -36,18 +41,14 @@ describe.skipIf(!requireServers('nomad'))('the operator as a job of the Nomad th
 
   /** The auth method and the binding rule, as the README has them made. */
   async function allowLogin(): Promise<void> {
-    const config = README.match(/-config '(\{[^']*\})'/)?.[1] ?? '';
-    const selector = README.match(/-selector '([^']*)'/)?.[1] ?? '';
-    const made = await live.request('PUT', '/v1/acl/auth-method', {
-      Name: 'nomad-access',
-      Type: 'JWT',
-      TokenLocality: 'local',
-      MaxTokenTTL: '1h',
-      Config: JSON.parse(config.replace('http://127.0.0.1:4646', nomad.address)) as object,
-    });
-    const rule = { AuthMethod: 'nomad-access', BindType: 'management', Selector: selector };
-    const bound = await live.request('PUT', '/v1/acl/binding-rule', rule);
-    expect([made.status, bound.status]).toEqual([200, 200]);
+    const [, init = '', file = ''] = /nomad-access (init-auth .*) > (\S+)/.exec(README) ?? [];
+    const args = init.replace('http://127.0.0.1:4646', nomad.address).split(' ');
+    const printed = await workspace.run(...args);
+    expect([printed.code, printed.stderr]).toEqual([0, '']);
+    workspace.write(`../${file}`, printed.stdout);
+    const apply = /nomad-access (apply .*)/.exec(README)?.[1] ?? '';
+    const applied = await workspace.run(...apply.split(' '), '--yes');
+    expect(applied.code, applied.stderr).toBe(0);
   }
 
   /** IDs of the running replicas, and what each of them answers under a path. */
