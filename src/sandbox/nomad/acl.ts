@@ -1,9 +1,12 @@
-import { blake2b } from '@noble/hashes/blake2.js';
 import { randomUUID } from 'node:crypto';
+import { shownMethod, type AuthMethod } from './auth-methods.ts';
+import type { BindingRule } from './binding-rules.ts';
 import { durationOf, goDuration } from './duration.ts';
 import { NomadError } from './errors.ts';
+import { hashOf } from './hash.ts';
+import { putRole, type Role } from './roles.ts';
 import { checkRules } from './rules.ts';
-import { Table, type Indexed, type Store } from './store.ts';
+import { NAME, Table, type Indexed, type Store } from './store.ts';
 
 export interface JobAcl {
   readonly Namespace: string;
@@ -35,42 +38,45 @@ export interface Token extends Indexed {
   readonly ExpirationTime: string | null;
   readonly ExpirationTTL: string;
 }
-export interface Role extends Indexed {
-  readonly ID: string;
-  readonly Name: string;
-  readonly Description: string;
-  readonly Policies: readonly { readonly Name: string }[];
-  readonly Hash: string;
-}
 
-const NAME = /^[a-zA-Z0-9-]{1,128}$/;
 const MINUTE = 60_000;
+export const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 /** token_min_expiration_ttl and token_max_expiration_ttl; milliseconds. */
 const TTL = { min: MINUTE, max: 24 * 60 * MINUTE };
 
 const bytes = (text: string): number => Buffer.byteLength(text);
-
-/** BLAKE2b-256 over the parts, base64, as Nomad hashes its objects. */
-function hashOf(parts: readonly unknown[]): string {
-  const hash = blake2b.create({ dkLen: 32 });
-  for (const part of parts) hash.update(new TextEncoder().encode(String(part)));
-  return Buffer.from(hash.digest()).toString('base64');
-}
 
 /** Nomad's ACL objects: what may be written, and what then reads back. */
 export class Acl {
   readonly policies: Table<Policy>;
   readonly tokens: Table<Token>;
   readonly roles: Table<Role>;
-  readonly #now: () => number;
+  readonly authMethods: Table<AuthMethod>;
+  readonly bindingRules: Table<BindingRule>;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
+  /** Index at which ACLs were bootstrapped. */
+  #bootstrapped: number | undefined;
 
   constructor(store: Store, now: () => number) {
-    this.#now = now;
+    this.now = now;
     this.policies = new Table<Policy>(store, 'ACLPolicy', (row) => ({ ACLPolicy: row }));
     this.tokens = new Table<Token>(store, 'ACLToken', ({ Policies, Roles, ...row }) => ({
       ACLToken: { ...row, SecretID: '', Policies: Policies ?? [], Roles: Roles ?? [] },
     }));
-    this.roles = new Table<Role>(store, 'ACLRole', (row) => ({ ACLRole: row }));
+    this.roles = new Table<Role>(
+      store,
+      'ACLRole',
+      (row) => ({ ACLRole: row }),
+      ({ Name }) => [Name],
+    );
+    this.authMethods = new Table<AuthMethod>(store, 'ACLAuthMethod', (row) => ({ AuthMethod: shownMethod(row) }));
+    this.bindingRules = new Table<BindingRule>(
+      store,
+      'ACLBindingRule',
+      (row) => ({ ACLBindingRule: row }),
+      ({ AuthMethod: method }) => [method],
+    );
   }
 
   /** A full replacement: what is omitted is cleared. An equal write takes a new index too. */
@@ -130,7 +136,7 @@ export class Acl {
     const ttl = durationOf(body.ExpirationTTL);
     if (ttl !== 0 && ttl < TTL.min) throw invalidToken('expiration time cannot be less than 1m0s in the future');
     if (ttl > TTL.max) throw invalidToken('expiration time cannot be more than 24h0m0s in the future');
-    const now = this.#now();
+    const now = this.now();
     const AccessorID = randomUUID();
     return this.tokens.put(AccessorID, {
       AccessorID,
@@ -175,49 +181,32 @@ export class Acl {
     return [...new Map(found.map((link) => [link.ID, link])).values()];
   }
 
+  /** Creates a role, or replaces the one whose ID the body names. */
   putRole(body: Partial<Role>): Role {
-    const Name = body.Name ?? '';
-    if (!NAME.test(Name))
-      throw new NomadError(400, `role 0 invalid: 1 error occurred:\n\t* invalid name '${Name}'\n\n`);
-    const taken = [...this.roles.rows.values()].find((r) => r.Name === Name);
-    const ID = body.ID ?? '';
-    if (ID !== '' && !this.roles.rows.has(ID)) throw new NomadError(400, `cannot find role ${ID}`);
-    if (taken !== undefined && taken.ID !== ID)
-      throw ID === ''
-        ? new NomadError(400, `role with name ${Name} already exists`)
-        : new NomadError(500, `ACL role with name ${Name} already exists`);
-    const Policies = (body.Policies ?? []).map((p) => ({ Name: p.Name }));
-    if (Policies.length === 0)
-      throw new NomadError(400, 'role 0 invalid: 1 error occurred:\n\t* at least one policy should be specified\n\n');
-    const missing = Policies.find((p) => !this.policies.rows.has(p.Name));
-    if (missing !== undefined) throw new NomadError(400, `cannot find policy ${missing.Name}`);
-    const Description = body.Description ?? '';
-    const id = ID === '' ? randomUUID() : ID;
-    return this.roles.put(id, {
-      ID: id,
-      Name,
-      Description,
-      Policies,
-      Hash: hashOf([Name, Description, ...Policies.map((p) => p.Name)]),
-    });
+    return putRole(this.roles, this.policies, body);
   }
 
-  /** The first management token. */
-  bootstrap(SecretID: string): Token {
+  /** The first management token, once. No event tells of it. @param SecretID a random one where it is empty. */
+  bootstrap(SecretID = ''): Token {
+    if (this.#bootstrapped !== undefined)
+      throw new NomadError(400, `ACL bootstrap already done (reset index: ${String(this.#bootstrapped)})`);
+    if (SecretID !== '' && !UUID.test(SecretID)) throw new NomadError(400, 'invalid acl token');
     const AccessorID = randomUUID();
-    return this.tokens.put(AccessorID, {
+    const token = this.tokens.putUntold(AccessorID, {
       AccessorID,
-      SecretID,
+      SecretID: SecretID === '' ? randomUUID() : SecretID,
       Name: 'Bootstrap Token',
       Type: 'management',
       Policies: null,
       Roles: null,
       Global: true,
       Hash: hashOf(['Bootstrap Token', 'management', 'global']),
-      CreateTime: new Date(this.#now()).toISOString(),
+      CreateTime: new Date(this.now()).toISOString(),
       ExpirationTime: null,
       ExpirationTTL: '',
     });
+    this.#bootstrapped = token.ModifyIndex;
+    return token;
   }
 
   /** As a single read shows it: without the links to roles that are gone, and with the names of the others. */
@@ -234,7 +223,7 @@ export class Acl {
   }
 
   isExpired(token: Token): boolean {
-    return token.ExpirationTime !== null && Date.parse(token.ExpirationTime) <= this.#now();
+    return token.ExpirationTime !== null && Date.parse(token.ExpirationTime) <= this.now();
   }
 }
 

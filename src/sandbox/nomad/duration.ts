@@ -30,3 +30,8 @@ export function goDuration(milliseconds: number): string {
   const seconds = Number(((milliseconds % 60_000) / 1000).toFixed(9));
   return `${String(hours)}h${String(minutes)}m${String(seconds)}s`.replace(/^0h(0m)?/, '');
 }
+
+/** Whether Go's time.ParseDuration takes it; an empty text it doesn't. */
+export function isDuration(text: string): boolean {
+  return /^[-+]?(0|([0-9]+(\.[0-9]*)?|\.[0-9]+)(h|ms|us|µs|ns|m|s))+$/.test(text) && text !== '';
+}

@@ -1,7 +1,11 @@
 import type { Reply, Request } from '../http.ts';
-import { Acl, type Policy, type Role, type Token } from './acl.ts';
+import { Acl, UUID, type Policy, type Token } from './acl.ts';
+import { authMethodStub, putAuthMethod, shownMethod, type MethodBody } from './auth-methods.ts';
+import { bindingRuleStub, putBindingRule } from './binding-rules.ts';
 import { NomadError } from './errors.ts';
 import { Keyring } from './keyring.ts';
+import { login } from './login.ts';
+import type { Role } from './roles.ts';
 import { Store, type Indexed, type Table } from './store.ts';
 import { eventStream, silentStream } from './stream.ts';
 import { Variables } from './variables.ts';
@@ -11,7 +15,6 @@ const EXPIRED = new NomadError(500, 'ACL token expired');
 const INVALID_METHOD = new NomadError(405, 'Invalid method');
 /** Longest wait of a blocking query; milliseconds. */
 const LONGEST_WAIT = 300_000;
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 type Handler = (request: Request, name: string) => Reply | Promise<Reply>;
 /** Who may: anybody, whoever has a token, or management. */
@@ -125,18 +128,21 @@ export class NomadSandbox {
         return this.#readRole(r, role?.ID ?? '');
       }),
       route('GET', /^\/v1\/acl\/role\/(.+)$/, (r, id) => this.#readRole(r, id), 'token'),
-      route('PUT', /^\/v1\/acl\/role\/(.+)$/, (r, id) => this.#written(acl.putRole({ ...objectIn(r), ID: id }))),
+      route('PUT', /^\/v1\/acl\/role\/(.+)$/, (r, id) => {
+        const body: Partial<Role> = objectIn(r);
+        if (body.ID !== id) throw new NomadError(400, 'ACL role ID does not match request path');
+        return this.#written(acl.putRole(body));
+      }),
       route('DELETE', /^\/v1\/acl\/role\/(.+)$/, (_r, id) => {
         if (!acl.roles.rows.has(id)) throw new NomadError(500, 'ACL role not found');
         acl.roles.delete(id);
         return this.#indexed(this.store.index);
       }),
+      ...this.#loginRoutes(route),
       route(
         'PUT',
         /^\/v1\/acl\/bootstrap$/,
-        () => {
-          throw new NomadError(400, `ACL bootstrap already done (reset index: ${String(this.store.index)})`);
-        },
+        ({ body }) => this.#written(acl.bootstrap((body as { BootstrapSecret?: string } | undefined)?.BootstrapSecret)),
         'anybody',
       ),
       route('GET', /^\/v1\/vars$/, (r) => variables.list(r)),
@@ -156,8 +162,49 @@ export class NomadSandbox {
         () => ({ status: 200, body: keyring.jwks(), headers: { 'cache-control': 'max-age=900' } }),
         'anybody',
       ),
-      // Nobody can have made one where nothing else is known of them.
-      route('GET', /^\/v1\/acl\/(?:binding-rules|auth-methods)$/, () => this.#indexed(this.store.index, []), 'anybody'),
+    ];
+  }
+
+  /** Everything that logins need: methods, rules, and the login itself. */
+  #loginRoutes(route: (method: string, path: RegExp, handle: Handler, right?: Right) => Route): Route[] {
+    const { acl } = this;
+    const { authMethods, bindingRules } = acl;
+    const now = (): string => new Date(acl.now()).toISOString();
+    const putMethod = (r: Request): Reply => {
+      const method = putAuthMethod(authMethods, objectIn(r), now());
+      return this.#indexed(this.store.index, shownMethod(method));
+    };
+    const putRule = (body: { readonly ID?: string }): Reply =>
+      this.#indexed(this.store.index, putBindingRule(bindingRules, authMethods, body, now()));
+    const deleted = (table: Table<never>, key: string, missing: string): Reply => {
+      if (!table.rows.has(key)) throw new NomadError(500, missing);
+      table.delete(key);
+      return this.#indexed(this.store.index);
+    };
+    const METHOD = /^\/v1\/acl\/auth-method\/(.+)$/;
+    const RULE = /^\/v1\/acl\/binding-rule\/(.+)$/;
+    const methodList: Handler = (r) => this.#list(r, authMethods, () => authMethods.sorted().map(authMethodStub));
+    const ruleList: Handler = (r) => this.#list(r, bindingRules, () => bindingRules.sorted().map(bindingRuleStub));
+    return [
+      route('GET', /^\/v1\/acl\/auth-methods$/, methodList, 'anybody'),
+      route('PUT', /^\/v1\/acl\/auth-method$/, putMethod),
+      route('GET', METHOD, (r, name) => this.#single(r, authMethods, name, 'ACL auth-method not found', shownMethod)),
+      route('PUT', METHOD, (r, name) => {
+        const body: MethodBody = objectIn(r);
+        if (body.Name !== name) throw new NomadError(400, 'ACL auth-method name does not match request path');
+        return putMethod(r);
+      }),
+      route('DELETE', METHOD, (_r, name) => deleted(authMethods as never, name, 'ACL auth method not found')),
+      route('GET', /^\/v1\/acl\/binding-rules$/, ruleList),
+      route('PUT', /^\/v1\/acl\/binding-rule$/, (r) => putRule(objectIn(r))),
+      route('GET', RULE, (r, id) => this.#single(r, bindingRules, id, 'ACL binding rule not found')),
+      route('PUT', RULE, (r, id) => {
+        const body: { readonly ID?: string } = objectIn(r);
+        if (body.ID && body.ID !== id) throw new NomadError(400, 'ACL binding rule ID does not match request path');
+        return putRule({ ...body, ID: id });
+      }),
+      route('DELETE', RULE, (_r, id) => deleted(bindingRules as never, id, 'ACL binding rule not found')),
+      route('PUT', /^\/v1\/acl\/login$/, async (r) => this.#written(await login(acl, objectIn(r))), 'anybody'),
     ];
   }
 

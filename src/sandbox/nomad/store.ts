@@ -12,9 +12,12 @@ export interface StoreEvent {
   readonly Index: number;
   readonly Payload: unknown;
   readonly Namespace: '';
-  readonly FilterKeys: null;
+  /** By what else than its key an event is found. */
+  readonly FilterKeys: readonly string[] | null;
 }
 
+/** Names of policies, roles and auth methods. */
+export const NAME = /^[a-zA-Z0-9-]{1,128}$/;
 /** How many events a late subscriber still gets (event_buffer_size). */
 const BUFFER = 100;
 
@@ -26,8 +29,8 @@ export class Store {
   readonly #listeners = new Set<() => void>();
 
   /** Takes the next index and tells everybody who waits. */
-  change(event: Pick<StoreEvent, 'Topic' | 'Type' | 'Key' | 'Payload'>): void {
-    this.events.push({ ...event, Index: this.index, Namespace: '', FilterKeys: null });
+  change(event: Pick<StoreEvent, 'Topic' | 'Type' | 'Key' | 'Payload' | 'FilterKeys'>): void {
+    this.events.push({ ...event, Index: this.index, Namespace: '' });
     if (this.events.length > BUFFER) this.forgotten = this.events.shift()?.Index ?? 0;
     for (const listener of [...this.#listeners]) listener();
   }
@@ -49,8 +52,15 @@ export class Table<T extends Indexed> {
   readonly #store: Store;
   readonly #topic: string;
   readonly #payload: (row: T) => unknown;
+  readonly #filterKeys: (row: T) => string[] | null;
 
-  constructor(store: Store, topic: string, payload: (row: T) => unknown) {
+  constructor(
+    store: Store,
+    topic: string,
+    payload: (row: T) => unknown,
+    filterKeys: (row: T) => string[] | null = () => null,
+  ) {
+    this.#filterKeys = filterKeys;
     this.#store = store;
     this.#topic = topic;
     this.#payload = payload;
@@ -58,11 +68,26 @@ export class Table<T extends Indexed> {
   }
 
   put(key: string, row: Omit<T, keyof Indexed>): T {
+    const written = this.putUntold(key, row);
+    this.#changed(key, `${this.#topic}Upserted`, written, written.ModifyIndex);
+    return written;
+  }
+
+  /** A write that no event tells of. */
+  putUntold(key: string, row: Omit<T, keyof Indexed>): T {
     const index = this.#store.next();
     const written = { ...row, CreateIndex: this.rows.get(key)?.CreateIndex ?? index, ModifyIndex: index } as T;
     this.rows.set(key, written);
-    this.#changed(key, `${this.#topic}Upserted`, written, index);
+    this.lastIndex = index;
     return written;
+  }
+
+  /** As `put`, but where the hash is the one that it was it changes nothing, though it takes an index. */
+  putChanged(key: string, row: Omit<T, keyof Indexed> & { readonly Hash: string }): T {
+    const old = this.rows.get(key) as (T & { readonly Hash?: string }) | undefined;
+    if (old?.Hash !== row.Hash) return this.put(key, row);
+    this.#store.next();
+    return old;
   }
 
   /** Takes an index also where there is nothing to delete. */
@@ -84,6 +109,12 @@ export class Table<T extends Indexed> {
 
   #changed(key: string, type: string, row: T, index: number): void {
     this.lastIndex = index;
-    this.#store.change({ Topic: this.#topic, Type: type, Key: key, Payload: this.#payload(row) });
+    this.#store.change({
+      Topic: this.#topic,
+      Type: type,
+      Key: key,
+      Payload: this.#payload(row),
+      FilterKeys: this.#filterKeys(row),
+    });
   }
 }

@@ -18,7 +18,8 @@ export function eventStream(store: Store, query: URLSearchParams): Reply {
     topics.length === 0 ||
     topics.some(
       ([name, key]) =>
-        (name === '*' || name === event.Topic) && (key === undefined || key === '*' || key === event.Key),
+        (name === '*' || name === event.Topic) &&
+        (key === undefined || key === '*' || key === event.Key || event.FilterKeys?.includes(key) === true),
     );
   const from = Number(query.get('index') ?? 0);
   return {
