@@ -113,6 +113,11 @@ export interface ObjectType {
   abandon?(io: Io, key: ObjectKey): Promise<void>;
   /** The live object of an inventory entry, where its key alone does not tell. */
   find?(owned: Owned, live: ReadonlyMap<string, Live | Unreadable>): Live | Unreadable | undefined;
+  /**
+   * What the inventory shall remember beside `detail` before a create or an update is sent, so that what that leaves is known for
+   * ours whatever else is lost by then. Never a secret. @throws TargetError
+   */
+  foretell?(io: Io, desired: SettledDesired): Promise<Fields>;
   /** What the inventory shall remember of the object as it stands after a write, or when it is found. Never a secret. */
   remember?(live: Live): Fields;
   /** Why an object of ours must not be deleted though nobody declares it any more: a mount that carries foreign roles. */

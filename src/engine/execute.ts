@@ -103,6 +103,10 @@ function rewritten(planned: PlannedStep): Owned {
   return { ...entry, detail: { ...entry.detail, ...desired.detail } };
 }
 
+function withDetail(entry: Owned, more: Fields | undefined): Owned {
+  return more === undefined ? entry : { ...entry, detail: { ...entry.detail, ...more } };
+}
+
 function ownership(desired: Desired, adopted: boolean): Omit<Owned, 'state'> {
   const { key, resource, deletionPolicy, suspended, source } = desired;
   return { key, resource, adopted, deletionPolicy, suspended, source };
@@ -220,8 +224,10 @@ class Run {
     if (action === 'noop') return this.#note(current);
     const desired = settle(desiredOf(current));
     const type = typeOf(world, current.key.type);
-    if (current !== planned && current.live === undefined) await world.ledger.intend([intentOf(current)]);
-    if (current.live !== undefined && remembersMore(current)) await world.ledger.intend([rewritten(current)]);
+    const foretold = await type.foretell?.(world.io, desired);
+    const isNew = current.live === undefined;
+    if (foretold !== undefined || (isNew ? current !== planned : remembersMore(current)))
+      await world.ledger.intend([withDetail(isNew ? intentOf(current) : rewritten(current), foretold)]);
     const live = await this.#writing(current.key, type, async () => {
       const sent = await this.#send(type, desired, current.live);
       world.view.put(current.key, type, sent, current.live);

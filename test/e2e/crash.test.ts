@@ -71,6 +71,13 @@ describe('SIGKILL between a secret file and the inventory', () => {
     }
   });
 
+  it('and the token is deleted by hand before anybody looks: the file is still known, and gets the next one’s secret', async () => {
+    await rig.killAfterFile('secrets/second');
+    await rig.deleteSomeByHand();
+    await rig.converges(['first', 'second'], '');
+    await rig.vanishes('');
+  });
+
   it('a file that has not got its name yet is finished by the next apply, and nothing is left beside it', async () => {
     await rig.killBeforeRename('secrets/second');
     await rig.converges(['first', 'second'], '');

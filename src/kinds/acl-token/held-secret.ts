@@ -42,10 +42,10 @@ export async function findHolder(
     accessorId,
     digest: digest(accessorId, content.of(accessorId) ?? ''),
   });
-  const recorded = owned?.detail?.['digest'];
+  const recorded = [owned?.detail?.['digest'], owned?.detail?.[NEXT]];
   const known = candidates(owned?.detail)
     .map(holderOf)
-    .find((holder) => holder.digest === recorded);
+    .find((holder) => recorded.includes(holder.digest));
   if (known !== undefined) return known;
   for (const detail of [desired?.detail, owned?.detail]) {
     const connection = detail?.['nomadRef'];
@@ -76,6 +76,16 @@ export async function secretToWrite(
   throw new TargetError(`token ${accessorId} is gone from Nomad, so its secret can't be written to ${key.name}`, {
     class: 'transient',
   });
+}
+
+/** Digest of what is about to be written: the token may be gone by the time that somebody looks at what a crash has left. */
+const NEXT = 'nextDigest';
+
+/** What the inventory remembers before a write. @param form the form in which a SecretID stands there. @throws TargetError */
+export async function foretellHolder(io: Io, desired: SettledDesired, form: Content['form']): Promise<Fields> {
+  const { accessorId, secretId } = await secretToWrite(io, desired);
+  io.secrets.put(accessorId, secretId);
+  return { [NEXT]: digest(accessorId, form(secretId)) };
 }
 
 /** Tells whether a sink still holds what was written, without keeping it: SecretIDs are random, so it can't be turned back. */

@@ -6,6 +6,7 @@ import { Deferred, stringIn, type DesiredFields, type Fields } from '../../plan/
 import {
   digest,
   findHolder,
+  foretellHolder,
   holderFacts,
   rememberHolder,
   secretToWrite,
@@ -97,6 +98,7 @@ export const kubernetesSecretObject: ObjectType = {
     return { objects: found };
   },
 
+  foretell: (io, desired) => foretellHolder(io, desired, digestOf),
   create: write,
   update: write,
 

@@ -3,7 +3,15 @@ import type { Io } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Desired, Live, Owned } from '../../plan/step.ts';
 import { Deferred, type DesiredFields } from '../../plan/value.ts';
-import { digest, findHolder, holderFacts, rememberHolder, secretToWrite, type Holder } from './held-secret.ts';
+import {
+  digest,
+  findHolder,
+  foretellHolder,
+  holderFacts,
+  rememberHolder,
+  secretToWrite,
+  type Holder,
+} from './held-secret.ts';
 
 /** The path of the file in the spec: all of the file is one field. */
 const FILE = 'writeSecretTo.file';
@@ -43,6 +51,7 @@ export const secretFileObject: ObjectType = {
     return { objects: found };
   },
 
+  foretell: (io, desired) => foretellHolder(io, desired, fileContent),
   create: write,
   update: write,
 
