@@ -15,6 +15,8 @@ import { manifest, Workspace } from './workspace.ts';
 const rules = (policy: string): string => `namespace "default" { policy = "${policy}" }`;
 const FOREIGN = { policy: 'theirs', token: 'theirs', rules: 'node { policy = "read" }' };
 const soon = { timeout: 30_000, interval: 50 };
+/** What was put back five times within a minute is left alone for the rest of it. */
+const pace = { timeout: 150_000, interval: 200 };
 
 describe.skipIf(!requireServers('nomad', 'vault'))('whatever goes wrong around the operator', () => {
   let nomad: NomadServer;
@@ -102,75 +104,82 @@ describe.skipIf(!requireServers('nomad', 'vault'))('whatever goes wrong around t
     }
   }
 
-  it('lost requests, lost replies and errors at random: it ends in the declared state', async () => {
-    const random = randomOf(seedOf('run-faults'));
-    const isStream = ({ path }: Passed): boolean => path.startsWith('/v1/event/stream');
-    const faulty = (request: Passed): Fate => {
-      const dice = random();
-      if (isStream(request) || dice > 0.2) return 'pass';
-      if (dice < 0.06) return 'lose request';
-      return dice < 0.12 ? 'lose reply' : dice < 0.16 ? 500 : 429;
-    };
-    nomadGateway.decide(faulty);
-    vaultGateway.decide(faulty);
-    declare(12);
-    workspace.write(
-      'integration.yaml',
-      manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${nomad.address}/.well-known/jwks.json`),
-    );
-    const operator = await run();
-    const pace = { timeout: 60_000, interval: 200 };
-    await vi.waitFor(() => isAsDeclared(12), pace);
-    for (let round = 0; round < 3; round++) {
-      await storm(12, random, 12);
-      await liveVault.request('DELETE', 'auth/jwt-nomad/role/nomad-workloads');
-      nomadGateway.cut(isStream);
-      declare(12, round % 2 === 0 ? 'write' : 'read');
-      await vi.waitFor(() => isAsDeclared(12, round % 2 === 0 ? 'write' : 'read'), pace);
-    }
-    nomadGateway.decide(() => 'pass');
-    vaultGateway.decide(() => 'pass');
-    await vi.waitFor(async () => {
-      await isAsDeclared(12, 'write');
-      expect(await liveVault.data('auth/jwt-nomad/role/nomad-workloads')).toBeDefined();
-    }, pace);
-    await operator.until(readySeries('AclToken'), 12);
-    expect(await operator.stop()).toBe(0);
-    expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
-    await isAsDeclared(12, 'write');
-  });
-
-  it('killed in the midst of making and of correcting, again and again: nothing is lost, leaked or doubled', async () => {
-    const random = randomOf(seedOf('run-kills'));
-    declare(60);
-    /** SIGKILL when so many writes have come through since the start, or nothing more is to be done. */
-    const runAndKillAfter = async (writes: number, meanwhile?: () => Promise<void>): Promise<void> => {
-      nomadGateway.forget();
+  it(
+    'lost requests, lost replies and errors at random: it ends in the declared state',
+    { timeout: 600_000 },
+    async () => {
+      const random = randomOf(seedOf('run-faults'));
+      const isStream = ({ path }: Passed): boolean => path.startsWith('/v1/event/stream');
+      const faulty = (request: Passed): Fate => {
+        const dice = random();
+        if (isStream(request) || dice > 0.2) return 'pass';
+        if (dice < 0.06) return 'lose request';
+        return dice < 0.12 ? 'lose reply' : dice < 0.16 ? 500 : 429;
+      };
+      nomadGateway.decide(faulty);
+      vaultGateway.decide(faulty);
+      declare(12);
+      workspace.write(
+        'integration.yaml',
+        manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${nomad.address}/.well-known/jwks.json`),
+      );
       const operator = await run();
-      nomadGateway.decide((request) => {
-        if (request.method !== 'GET' && nomadGateway.writes().length >= writes) operator.kill('SIGKILL');
-        return 'pass';
-      });
-      // There may be fewer writes than that to come: whatever is still under way then is killed as well.
-      const last = meanwhile?.() ?? operator.until(readySeries('AclToken'), 60).catch(() => undefined);
-      await Promise.race([operator.ended, last]);
-      operator.kill('SIGKILL');
-      await Promise.all([operator.ended, last]);
+      await vi.waitFor(() => isAsDeclared(12), pace);
+      for (let round = 0; round < 3; round++) {
+        await storm(12, random, 12);
+        await liveVault.request('DELETE', 'auth/jwt-nomad/role/nomad-workloads');
+        nomadGateway.cut(isStream);
+        declare(12, round % 2 === 0 ? 'write' : 'read');
+        await vi.waitFor(() => isAsDeclared(12, round % 2 === 0 ? 'write' : 'read'), pace);
+      }
       nomadGateway.decide(() => 'pass');
-    };
-    for (let i = 0; i < 4; i++) await runAndKillAfter(1 + Math.floor(random() * 25));
-    const made = await run();
-    await made.until(readySeries('AclToken'), 60);
-    await isAsDeclared(60);
-    made.kill('SIGKILL');
-    await made.ended;
-    for (let i = 0; i < 4; i++) await runAndKillAfter(1 + Math.floor(random() * 10), () => storm(30, random, 60));
-    const last = await run();
-    await vi.waitFor(() => isAsDeclared(60), soon);
-    await last.until(readySeries('AclToken'), 60);
-    expect(await last.stop()).toBe(0);
-    expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
-  });
+      vaultGateway.decide(() => 'pass');
+      await vi.waitFor(async () => {
+        await isAsDeclared(12, 'write');
+        expect(await liveVault.data('auth/jwt-nomad/role/nomad-workloads')).toBeDefined();
+      }, pace);
+      await operator.until(readySeries('AclToken'), 12);
+      expect(await operator.stop()).toBe(0);
+      expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
+      await isAsDeclared(12, 'write');
+    },
+  );
+
+  it(
+    'killed in the midst of making and of correcting, again and again: nothing is lost, leaked or doubled',
+    { timeout: 600_000 },
+    async () => {
+      const random = randomOf(seedOf('run-kills'));
+      declare(60);
+      /** SIGKILL when so many writes have come through since the start, or nothing more is to be done. */
+      const runAndKillAfter = async (writes: number, meanwhile?: () => Promise<void>): Promise<void> => {
+        nomadGateway.forget();
+        const operator = await run();
+        nomadGateway.decide((request) => {
+          if (request.method !== 'GET' && nomadGateway.writes().length >= writes) operator.kill('SIGKILL');
+          return 'pass';
+        });
+        // There may be fewer writes than that to come: whatever is still under way then is killed as well.
+        const last = meanwhile?.() ?? operator.until(readySeries('AclToken'), 60).catch(() => undefined);
+        await Promise.race([operator.ended, last]);
+        operator.kill('SIGKILL');
+        await Promise.all([operator.ended, last]);
+        nomadGateway.decide(() => 'pass');
+      };
+      for (let i = 0; i < 4; i++) await runAndKillAfter(1 + Math.floor(random() * 25));
+      const made = await run();
+      await made.until(readySeries('AclToken'), 60);
+      await isAsDeclared(60);
+      made.kill('SIGKILL');
+      await made.ended;
+      for (let i = 0; i < 4; i++) await runAndKillAfter(1 + Math.floor(random() * 10), () => storm(30, random, 60));
+      const last = await run();
+      await vi.waitFor(() => isAsDeclared(60), pace);
+      await last.until(readySeries('AclToken'), 60);
+      expect(await last.stop()).toBe(0);
+      expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
+    },
+  );
 
   it('the event stream is cut: what was changed meanwhile is found', async () => {
     const random = randomOf(seedOf('run-stream'));

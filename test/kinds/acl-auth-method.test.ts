@@ -75,6 +75,7 @@ const changed = ([step]: readonly PlannedStep[]): unknown[] => step?.step.change
 function nomad(): { io: Io; sent: unknown[] } {
   const sent: unknown[] = [];
   const api: Partial<NomadApi> = {
+    arrival: () => Promise.resolve(undefined),
     put: <T>(_path: string, body: unknown) => {
       sent.push(body);
       return Promise.resolve({ body: { ...TOLD, CreateIndex: 5, ModifyIndex: 7, ModifyTime: 'v2' } as T, index: 9 });
