@@ -152,4 +152,32 @@ describe.skipIf(!requireServers('nomad', 'vault'))('manifests/examples', () => {
       }`;
     expect(await runBatch(live, 'billing', 'cat local/word', bill('billing'))).toBe('billing-word');
   });
+
+  it('secrets-engine: Vault gives out tokens that may do what their role says, until the lease ends', async () => {
+    await applied('secrets-engine');
+    const lease = async (role: string): Promise<{ id: string; token: string }> => {
+      const { code, stdout, stderr } = await vault.run('read', '-format=json', `nomad/creds/${role}`);
+      expect(code, stderr).toBe(0);
+      const { lease_id: id, data } = JSON.parse(stdout) as { lease_id: string; data: { secret_id: string } };
+      return { id, token: data.secret_id };
+    };
+    const { token: readonly } = await lease('readonly');
+    await may(readonly, 'node', 'status');
+    await mayNot(readonly, ...submit('default'));
+
+    const pipeline = await lease('deploy');
+    await may(pipeline.token, ...submit('default'));
+    await mayNot(pipeline.token, ...submit('other'));
+    await mayNot(pipeline.token, 'node', 'status');
+    await nomad.run('job', 'stop', '-purge', '-detach', 'waiting');
+    expect((await vault.run('lease', 'renew', pipeline.id)).code).toBe(0);
+    await may(pipeline.token, 'job', 'status');
+    expect((await vault.run('lease', 'revoke', '-sync', pipeline.id)).code).toBe(0);
+    await mayNot(pipeline.token, 'job', 'status');
+
+    const { token: admin } = await lease('namespace-admin');
+    await may(admin, 'var', 'put', '-namespace', 'team-blue', 'config/db', 'a=b');
+    await may(admin, 'var', 'purge', '-namespace', 'team-blue', 'config/db');
+    await mayNot(admin, 'var', 'put', '-namespace', 'other', 'config/db', 'a=b');
+  });
 });

@@ -1,5 +1,8 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
+import { cleanEnvironment, runCommand } from '../servers/command.ts';
 import { startFederation, type Federation } from '../servers/federation.ts';
 import type { NomadServer } from '../servers/nomad.ts';
 import { LiveNomad } from './live.ts';
@@ -133,6 +136,30 @@ describe.skipIf(!requireServers('nomad'))('two federated regions', () => {
     await operator.stop();
     expect(await applied()).toEqual([]);
     await workspace.destroy();
+  });
+
+  it('manifests/examples/multi-region does what it says', async () => {
+    const { east: first, west: second } = federation;
+    const addresses = { 'http://east.example.com:4646': first.address, 'http://west.example.com:4646': second.address };
+    for (const file of ['clusters.yaml', 'access.yaml']) {
+      const text = readFileSync(join(import.meta.dirname, '../../manifests/examples/multi-region', file), 'utf8');
+      workspace.write(
+        file,
+        Object.entries(addresses).reduce((t, [from, to]) => t.replaceAll(from, to), text),
+      );
+    }
+    const allowed = ['--allow-address', first.address, '--allow-address', second.address];
+    expect((await workspace.apply(...allowed)).code).toBe(0);
+    expect((await workspace.plan(...allowed, '--detailed-exitcode')).code).toBe(0);
+    const status = async (server: NomadServer, file: string): Promise<number> => {
+      const token = workspace.read(`secrets/${file}.token`).trim();
+      const env = cleanEnvironment({ NOMAD_ADDR: server.address, NOMAD_TOKEN: token });
+      return (await runCommand(server.bin, ['node', 'status'], { env })).code;
+    };
+    expect([await status(first, 'operations'), await status(second, 'operations')]).toEqual([0, 0]);
+    expect([await status(first, 'operations-west'), await status(second, 'operations-west')]).toEqual([1, 0]);
+    expect((await workspace.destroy(...allowed)).code).toBe(0);
+    expect([await shared(east), await east.marked(), await west.marked()]).toEqual([NONE, [], []]);
   });
 
   describe('between which nothing is replicated any more', () => {
