@@ -306,4 +306,50 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Nomad secrets engine of 
       'grants.globalTokens',
     );
   });
+
+  it('that the vault command made is imported with its roles: only its management token is made and handed over', async () => {
+    for (const file of ['policy.yaml', 'engine.yaml', 'role.yaml']) workspace.remove(file);
+    await liveNomad.putPolicy('readonly', 'namespace "default" { policy = "read" }');
+    const theirs = (await liveNomad.request<{ SecretID: string }>('POST', '/v1/acl/token', { Type: 'management' }))
+      .body;
+    for (const [what, ...args] of [
+      ['secrets', 'enable', '-path=team/nomad', 'nomad'],
+      ['write', 'team/nomad/config/access', `address=${nomad.address}`, `token=${theirs.SecretID}`],
+      ['write', 'team/nomad/config/lease', 'ttl=1h', 'max_ttl=4h'],
+      ['write', 'team/nomad/role/Reader', 'policies=readonly'],
+      ['write', 'team/nomad/role/admin', 'type=management', 'global=true'],
+    ])
+      expect(command(what ?? '', ...args).status).toBe(0);
+    const before = JSON.parse(command('read', '-format=json', 'team/nomad/creds/Reader').stdout) as Lease;
+    const { code, stderr } = await workspace.run(
+      'import',
+      '--out',
+      'found',
+      '--kind',
+      'VaultNomadSecretsEngine',
+      '--kind',
+      'VaultNomadRole',
+    );
+    expect(code, stderr).toBe(0);
+    expect(stderr).toContain('gets one of its own');
+    const args = ['-f', 'found', '-o', 'json'];
+    const outline = (out: string): string[] =>
+      (JSON.parse(out) as PlanOutput).steps
+        .map((s) => `${s.action} ${s.object.replace(/ \[.*/, '')} ${s.reason}`)
+        .sort();
+    expect(outline((await workspace.run('plan', ...args)).stdout)).toEqual([
+      'create default/acl-token/team/nomad New',
+      'noop default/nomad-lease/team/nomad Adopted',
+      'noop default/nomad-role/team/nomad/Reader Adopted',
+      'noop default/nomad-role/team/nomad/admin Adopted',
+      'noop default/secrets-mount/team/nomad Adopted',
+      'update default/nomad-access/team/nomad Adopted',
+    ]);
+    expect((await workspace.run('apply', '-f', 'found', '-y')).code).toBe(0);
+    expect((await workspace.run('plan', ...args, '--detailed-exitcode')).code).toBe(0);
+    expect(await asToken(before.data.secret_id, 'GET', '/v1/jobs')).toBe(200);
+    expect(command('lease', 'revoke', '-sync', before.lease_id).status).toBe(0);
+    expect(await asToken(before.data.secret_id, 'GET', '/v1/jobs')).toBe(403);
+    expect((await workspace.run('destroy', '-f', 'found', '-y')).code).toBe(0);
+  });
 });

@@ -6,6 +6,7 @@ import { roleKey, splitRole } from '../vault-object/mount.ts';
 import { accessKey, vaultNomadSecretsEngine } from '../vault-nomad-secrets-engine/index.ts';
 import type { VaultNomadSecretsEngineSpec } from '../vault-nomad-secrets-engine/schema.ts';
 import { SECRETS_MOUNT } from '../vault-nomad-secrets-engine/secrets-mount.ts';
+import { vaultNomadRoleImporter } from './import.ts';
 import { nomadRoleObject, nomadRoleRules } from './nomad-role.ts';
 import { NOMAD_ROLE_NAME, vaultNomadRoleRules, vaultNomadRoleSpec, type VaultNomadRoleSpec } from './schema.ts';
 
@@ -40,6 +41,7 @@ spec:
       ? []
       : [{ path: 'metadata.name', message: `"${liveName(resource)}" is no name for a role of Vault’s: set spec.name` }],
   objects: (resource, context) => [desiredRole(resource, context)],
+  importer: vaultNomadRoleImporter,
   status: (_resource, steps) => {
     const key = steps.find((s) => s.desired !== undefined)?.key;
     if (key === undefined) return {};

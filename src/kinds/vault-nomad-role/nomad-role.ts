@@ -1,8 +1,8 @@
 import { TargetError } from '../../contract/errors.ts';
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
-import type { Value } from '../../plan/value.ts';
+import type { Fields, Value } from '../../plan/value.ts';
 import { boolean, fromVault, rulesOf, set, string, toVault } from '../vault-object/mapping.ts';
 import { splitRole } from '../vault-object/mount.ts';
 import { readEach } from '../vault-object/read-each.ts';
@@ -22,8 +22,8 @@ export const nomadRoleObject: ObjectType = {
   async read(io, request, signal) {
     const api = io.vault(request.connection);
     return readEach(request, async (name) => {
-      const data = await api.read<Record<string, Value>>(path(name), signal);
-      return data && { fields: fromVault(roleFields, data) };
+      const fields = await readNomadRole(api, name, signal);
+      return fields && { fields };
     });
   },
 
@@ -35,6 +35,12 @@ export const nomadRoleObject: ObjectType = {
     return undefined;
   },
 };
+
+/** @param name `mount/role`. @returns undefined where there is none. @throws TargetError */
+export async function readNomadRole(api: VaultApi, name: string, signal?: AbortSignal): Promise<Fields | undefined> {
+  const data = await api.read<Record<string, Value>>(path(name), signal);
+  return data && fromVault(roleFields, data);
+}
 
 /** Every field, the empty ones too: Vault keeps policies that are left out, and refuses them for management tokens. */
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {

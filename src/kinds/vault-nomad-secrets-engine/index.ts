@@ -25,6 +25,7 @@ import {
   withSent,
   type SecretSources,
 } from '../secret-source.ts';
+import { vaultNomadSecretsEngineImporter } from './import.ts';
 import { mountOf, mountRules } from '../vault-object/mount.ts';
 import { CLIENT_KEY, nomadAccessObject, nomadAccessRules, TOKEN } from './nomad-access.ts';
 import { nomadLeaseObject, nomadLeaseRules } from './nomad-lease.ts';
@@ -76,6 +77,7 @@ spec:
   check: (resource) => misplacedSecrets(resource, secretsOf(resource)),
   objects,
   observes: (resource) => secretKeys(resource, secretsOf(resource)),
+  importer: vaultNomadSecretsEngineImporter,
   status: ({ spec }, steps) => {
     const live = (type: string): Live | undefined =>
       steps.find((s) => s.desired !== undefined && s.key.type === type)?.live;

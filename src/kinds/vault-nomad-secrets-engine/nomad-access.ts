@@ -1,5 +1,5 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live, Owned } from '../../plan/step.ts';
 import type { Fields, Value } from '../../plan/value.ts';
@@ -40,8 +40,8 @@ export const nomadAccessObject: ObjectType = {
     const api = io.vault(request.connection);
     const owned = new Map(request.owned.map((o) => [o.key.name, o]));
     return readEach(request, async (path) => {
-      const data = await api.read<Record<string, Value>>(`${path}/config/access`, signal);
-      return data && liveAccess(fromVault(accessFields, data), owned.get(path));
+      const read = await readAccess(api, path, signal);
+      return read && liveAccess(read, owned.get(path));
     });
   },
 
@@ -52,6 +52,12 @@ export const nomadAccessObject: ObjectType = {
 
   remember: (live) => ({ held: live.fields[TOKEN] ?? null, ...rememberSent(live) }),
 };
+
+/** What Vault tells of it: neither the token nor the key. @returns undefined where nothing was written yet. @throws TargetError */
+export async function readAccess(api: VaultApi, path: string, signal?: AbortSignal): Promise<Fields | undefined> {
+  const data = await api.read<Record<string, Value>>(`${path}/config/access`, signal);
+  return data && fromVault(accessFields, data);
+}
 
 /** @param held what the inventory has: a write that was not seen through may have left another one there. */
 function liveAccess(read: Fields, owned: Owned | undefined): Live {

@@ -1,7 +1,7 @@
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
-import type { Io } from '../../contract/target.ts';
+import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
-import type { Value } from '../../plan/value.ts';
+import type { Fields, Value } from '../../plan/value.ts';
 import { fromVault, integer, rulesOf, toVault } from '../vault-object/mapping.ts';
 import { readEach } from '../vault-object/read-each.ts';
 import { SECRETS_MOUNT } from './secrets-mount.ts';
@@ -19,8 +19,8 @@ export const nomadLeaseObject: ObjectType = {
   async read(io, request, signal) {
     const api = io.vault(request.connection);
     return readEach(request, async (path) => {
-      const data = await api.read<Record<string, Value>>(`${path}/config/lease`, signal);
-      return data && { fields: fromVault(leaseFields, data) };
+      const fields = await readLease(api, path, signal);
+      return fields && { fields };
     });
   },
 
@@ -29,6 +29,12 @@ export const nomadLeaseObject: ObjectType = {
 
   partOf: ({ connection, name }) => ({ connection, type: SECRETS_MOUNT.name, name }),
 };
+
+/** In seconds. @returns undefined where nothing was written yet. @throws TargetError */
+export async function readLease(api: VaultApi, path: string, signal?: AbortSignal): Promise<Fields | undefined> {
+  const data = await api.read<Record<string, Value>>(`${path}/config/lease`, signal);
+  return data && fromVault(leaseFields, data);
+}
 
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
   await io.vault(key.connection).write(`${key.name}/config/lease`, toVault(leaseFields, fields));

@@ -1,0 +1,85 @@
+import { manifestNameOf, type Importable, type Importer, type ImportRequest } from '../../contract/import.ts';
+import type { VaultApi } from '../../contract/target.ts';
+import { stringIn } from '../../plan/value.ts';
+import { byLiveName } from '../imported.ts';
+import { readMounts } from '../vault-object/mount.ts';
+import { readAccess } from './nomad-access.ts';
+import { readLease } from './nomad-lease.ts';
+import { SECRETS_MOUNT } from './secrets-mount.ts';
+
+const NEW_TOKEN =
+  'Vault does not tell which management token it has: it gets one of its own, and the one that it has stays on Nomad.';
+
+/** Nomad secrets engines, each with its access to Nomad and its leases. */
+export const vaultNomadSecretsEngineImporter: Importer = {
+  from: 'VaultServer',
+
+  async find(io, request, signal) {
+    const api = io.vault(request.connection);
+    const paths = (await nomadMounts(api, signal)).filter(request.isMeant);
+    const engines = paths.map(async (path) => ({ path, engine: await importable(api, path, request, signal) }));
+    const all = await Promise.all(engines);
+    return {
+      found: byLiveName(all.flatMap(({ engine }) => engine ?? [])),
+      skipped: all
+        .filter(({ engine }) => engine === undefined)
+        .map(({ path }) => ({
+          liveName: path,
+          why: 'it has no access to Nomad yet: an engine of this path takes it over',
+        })),
+    };
+  },
+};
+
+/** Paths of the Nomad secrets engines, without a slash at the end. @throws TargetError */
+export async function nomadMounts(api: VaultApi, signal: AbortSignal): Promise<string[]> {
+  const mounts = await readMounts(api, SECRETS_MOUNT.table, signal);
+  return Object.entries(mounts)
+    .filter(([, { type }]) => type === SECRETS_MOUNT.type)
+    .map(([path]) => path.replace(/\/$/, ''));
+}
+
+/** The name of an engine's manifest: roles name the engine by it. */
+export function engineName(path: string): string {
+  return manifestNameOf(path.replaceAll('/', '-'));
+}
+
+async function importable(
+  api: VaultApi,
+  path: string,
+  { connection, clusters }: ImportRequest,
+  signal: AbortSignal,
+): Promise<Importable | undefined> {
+  const [access, lease] = await Promise.all([readAccess(api, path, signal), readLease(api, path, signal)]);
+  if (access === undefined) return undefined;
+  const address = stringIn(access, 'access.address');
+  const cluster = clusters.find((known) => known.address.replace(/\/$/, '') === address.replace(/\/$/, ''));
+  const text = (field: string): Record<string, string> => {
+    const value = stringIn(access, `access.${field}`);
+    return value === '' ? {} : { [field]: value };
+  };
+  const variable = 'NOMAD_ACCESS_SECRET_CLIENT_KEY';
+  const hasKey = stringIn(access, 'access.clientCert') !== '';
+  return {
+    liveName: path,
+    metadataName: engineName(path),
+    nameField: 'path',
+    spec: {
+      vaultRef: connection,
+      nomadRef: cluster?.name ?? clusters[0]?.name ?? 'default',
+      path,
+      access: {
+        ...(cluster?.address !== address && { address }),
+        ...text('caCert'),
+        ...text('clientCert'),
+        ...(hasKey && { clientKey: { env: variable } }),
+        maxTokenNameLength: access['access.maxTokenNameLength'],
+      },
+      lease: { ttl: lease?.['lease.ttl'] ?? 0, maxTtl: lease?.['lease.maxTtl'] ?? 0 },
+    },
+    notes: [
+      NEW_TOKEN,
+      ...(hasKey ? [`Vault does not tell spec.access.clientKey: set ${variable}, or name another place.`] : []),
+    ],
+  };
+}
