@@ -6,6 +6,8 @@ import type { Io, NomadApi, VaultApi } from '../contract/target.ts';
 import type { Ledger } from '../engine/ledger.ts';
 import { kindOf, kinds } from '../kinds/index.ts';
 import type { Unreadable } from '../plan/step.ts';
+import type { NomadClient } from '../targets/nomad/client.ts';
+import { NomadVariables } from '../targets/nomad/variables.ts';
 import { declaredConnections, recordOf, vaultBehind, type Declaring, type DeclaredConnection } from './connections.ts';
 import { openNomad, openVault, type Access, type Open } from './opening.ts';
 import { pathNameIn } from './options.ts';
@@ -44,8 +46,9 @@ export class OpenConnections {
     this.#options = options;
   }
 
-  readonly io: Pick<Io, 'nomad' | 'vault'> = {
+  readonly io: Pick<Io, 'nomad' | 'variables' | 'vault'> = {
     nomad: (name) => this.#client('NomadCluster', name) as NomadApi,
+    variables: (name) => new NomadVariables(this.#client('NomadCluster', name) as NomadClient),
     vault: (name) => this.#client('VaultServer', name) as VaultApi,
   };
 

@@ -62,7 +62,7 @@ async function act(
     },
   });
   const operator: Operator = new Operator({
-    world: worldOf({ owner: options.owner, base, ledger, io: opened.io }),
+    world: worldOf({ owner: options.owner, base, ledger, io: opened.io, state: places.state }),
     clock: systemClock,
     observer,
     random: Math.random,

@@ -17,7 +17,15 @@ import type { MayBootstrap } from './bootstrapping.ts';
 import { ENVIRONMENT, environmentConnections, isConnection } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
-import { pathNameIn, placesOf, placeText, under, type ManifestOptions, type Places } from './options.ts';
+import {
+  pathNameIn,
+  placesOf,
+  placeText,
+  under,
+  type ManifestOptions,
+  type Places,
+  type StatePlace,
+} from './options.ts';
 
 /** What is wrong in the manifests: nothing was asked of any server. */
 export class InvalidManifests extends Error {
@@ -122,7 +130,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     const opened = new OpenConnections({ ...access, accepted, base, ledger, isStrict: true });
     closing.push(() => opened.close());
     const connections = await opened.update(resources, inScope);
-    const world = worldOf({ owner: options.owner, base, ledger, io: opened.io });
+    const world = worldOf({ owner: options.owner, base, ledger, io: opened.io, state: places.state });
     world.resources = byId(resources.filter((r) => !isConnection(r)));
     world.connections = connections;
     world.inScope = inScope;
@@ -138,9 +146,11 @@ export function worldOf(options: {
   readonly owner: string;
   readonly base: string;
   readonly ledger: Ledger;
-  readonly io: Pick<Io, 'nomad' | 'vault'> & Partial<Pick<Io, 'kubernetesSecrets' | 'secretSources'>>;
+  /** Where the inventory is. */
+  readonly state?: StatePlace;
+  readonly io: Pick<Io, 'nomad' | 'variables' | 'vault'> & Partial<Pick<Io, 'kubernetesSecrets' | 'secretSources'>>;
 }): World {
-  const { owner, base, ledger, io } = options;
+  const { owner, base, ledger, io, state } = options;
   return {
     kinds,
     resources: new Map(),
@@ -159,6 +169,7 @@ export function worldOf(options: {
     owner,
     now: Date.now,
     pathName: pathNameIn(base),
+    ...(state?.in === 'nomad' && { inventoryAt: state }),
     inScope: () => false,
   };
 }

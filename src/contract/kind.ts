@@ -5,6 +5,7 @@ import type { Fields } from '../plan/value.ts';
 import type { Importer } from './import.ts';
 import type { Io } from './target.ts';
 import type { Resource } from './resource.ts';
+import type { VariablePlace } from './variables.ts';
 
 /** A column of `kubectl get`. */
 export interface PrinterColumn {
@@ -45,6 +46,8 @@ export interface PlanContext {
   vaultServer(connection: string): { readonly address: string; readonly namespace?: string | undefined } | undefined;
   /** Another declared resource, validated; a change of it leads to a new plan. Undefined where there is none of that name. */
   resource(id: ResourceId): Resource | undefined;
+  /** Where in Nomad the inventory is, if it is there: that path and all below it are nobody else's. */
+  readonly inventoryAt?: VariablePlace | undefined;
   /** An absolute path as the inventory writes it: relative to its folder, where it lies below that. */
   pathName(absolute: string): string;
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { VariablesApi } from './variables.ts';
 
 /**
  * What the kinds may ask of the servers. The targets implement it: connection limits, retries inside a request,
@@ -167,6 +168,8 @@ export interface SecretHandover {
 export interface Io {
   /** @throws TargetError `dependency` where no such connection exists or its credential could not be had. */
   nomad(connection: string): NomadApi;
+  /** The variables of that Nomad. @throws as `nomad` */
+  variables(connection: string): VariablesApi;
   vault(connection: string): VaultApi;
   readonly files: FileApi;
   readonly kubernetesSecrets: KubernetesSecretApi;

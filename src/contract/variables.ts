@@ -1,5 +1,5 @@
 /**
- * Nomad Variables and their locks: what the inventory in Nomad needs of the API. Facts are those of Nomad 1.11.3, shown by
+ * Nomad Variables and their locks: what the inventory in Nomad and sinks need of the API. Facts are those of Nomad 1.11.3, shown by
  * test/contract/variables.contract.test.ts.
  */
 
@@ -17,6 +17,8 @@ export interface VariablePlace {
 
 export interface Variable {
   readonly items: Readonly<Record<string, string>>;
+  /** That of its first write: one that was deleted and made again has another. */
+  readonly createIndex: number;
   /** Changes with every write, an equal one too; the `cas` of the next one. */
   readonly modifyIndex: number;
   /** Set while somebody holds its lock; only management tokens see it. */
@@ -25,7 +27,7 @@ export interface Variable {
 
 /** `current` is undefined where the variable does not exist, or is locked by somebody else. */
 export type WriteOutcome =
-  | { readonly written: true; readonly modifyIndex: number }
+  | { readonly written: true; readonly createIndex: number; readonly modifyIndex: number }
   | { readonly written: false; readonly current: Variable | undefined };
 
 export interface VariableLockRequest {

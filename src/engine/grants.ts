@@ -84,6 +84,8 @@ const NAMED_TYPES = new Set([
   'nomad-access',
   'nomad-lease',
   'nomad-role',
+  'vault-kv-secret',
+  'nomad-variable',
 ]);
 
 const TOKEN_GIVERS = new Set(['acl-token', 'acl-auth-method', 'acl-binding-rule']);
@@ -104,6 +106,8 @@ function namesOf(desired: Desired, kind: Connection['kind']): string[] {
   const made = NAMED_TYPES.has(key.type) ? [declaredName(key)] : [];
   // It is made on Vault, and refers to policies of Nomad.
   if (key.type === 'nomad-role') return kind === 'VaultServer' ? made : referred;
+  // Its path is Vault's; of Nomad it holds but the token, which is bound by itself.
+  if (key.type === 'vault-kv-secret') return kind === 'VaultServer' ? made : [];
   return [...made, ...referred];
 }
 

@@ -177,6 +177,7 @@ function counted(io: Io, counter: Counter): Io {
     });
   return {
     nomad: (connection) => counting(io.nomad(connection)),
+    variables: (connection) => counting(io.variables(connection)),
     vault: (connection) => counting(io.vault(connection)),
     files: counting(io.files),
     // Followed, and read from memory.

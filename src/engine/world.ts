@@ -7,6 +7,7 @@ import {
 } from '../contract/kind.ts';
 import { idOf, type Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
+import type { VariablePlace } from '../contract/variables.ts';
 import { resourceText, type ObjectKey, type Unreadable } from '../plan/step.ts';
 import type { Ledger } from './ledger.ts';
 import { indexLookup, objectLookup, resourceLookup, type Tracker } from './tracker.ts';
@@ -57,6 +58,8 @@ export interface World {
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   readonly pathName: (absolute: string) => string;
+  /** @see PlanContext.inventoryAt */
+  readonly inventoryAt?: VariablePlace | undefined;
   /** Whether what the inventory holds under this source is pruned when nothing declares it. */
   inScope: (source: string) => boolean;
 }
@@ -101,6 +104,7 @@ export function contextOf(world: World, looked: Set<string> = new Set()): PlanCo
       looked.add(resourceLookup(text));
       return world.resources.get(text);
     },
+    inventoryAt: world.inventoryAt,
     pathName: world.pathName,
   };
 }

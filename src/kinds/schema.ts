@@ -37,13 +37,13 @@ export const connectionName = z
     error: 'must be the metadata.name of a connection (lower-case letters, digits, dashes, dots)',
   });
 
-/** Where something is mounted on Vault. No part is "." or "..": they would lead to another path. */
-export const mountPath = z
-  .string()
-  .max(512)
-  .regex(/^[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/, {
-    error: 'must be a mount path without a slash at either end, and without "." or ".." in it',
-  });
+/** Paths on Vault. No part is "." or "..": they would lead to another path. */
+export const MOUNT_PATH =
+  /^[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*(\/[A-Za-z0-9_.-]*[A-Za-z0-9_-][A-Za-z0-9_.-]*)*$/;
+/** Where something is mounted on Vault. */
+export const mountPath = z.string().max(512).regex(MOUNT_PATH, {
+  error: 'must be a mount path without a slash at either end, and without "." or ".." in it',
+});
 
 /** HCL, JSON or PEM: long texts, bounded by what Nomad and the API server store. */
 export const document = z.string().max(524_288);

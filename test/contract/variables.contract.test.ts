@@ -7,6 +7,7 @@ interface Variable {
   readonly Path: string;
   readonly Namespace: string;
   readonly Items?: Record<string, string>;
+  readonly CreateIndex: number;
   readonly ModifyIndex: number;
   readonly Lock?: { readonly ID: string; readonly TTL: string; readonly LockDelay: string };
 }
@@ -56,6 +57,22 @@ describe.each(implementations)('Nomad Variables as $name has them', ({ skip, sta
         const again = (await put(`cas/equal?cas=${String(first.ModifyIndex)}`)).body;
         expect(again.ModifyIndex).toBeGreaterThan(first.ModifyIndex);
         expect((await put(`cas/equal?cas=${String(first.ModifyIndex)}`)).status).toBe(409);
+      });
+      it('the index that it was made at stays with every write, and is another one when it is made again', async () => {
+        const first = (await put('cas/made?cas=0')).body;
+        const second = (await put(`cas/made?cas=${String(first.ModifyIndex)}`, { Items: { x: '2' } })).body;
+        expect([second.CreateIndex, (await get('cas/made')).body.CreateIndex]).toEqual([
+          first.CreateIndex,
+          first.CreateIndex,
+        ]);
+        await remove('cas/made');
+        expect((await put('cas/made?cas=0')).body.CreateIndex).toBeGreaterThan(second.ModifyIndex);
+      });
+      it('is written into a namespace that does not exist, too, by who may do everything; asked for that, Nomad says so', async () => {
+        expect((await nomad.request('GET', '/v1/namespace/nowhere')).status).toBe(404);
+        expect((await nomad.request('GET', '/v1/namespace/default')).status).toBe(200);
+        expect((await put('cas/nowhere?cas=0&namespace=nowhere')).status).toBe(200);
+        await remove('cas/nowhere?namespace=nowhere');
       });
       it('what is gone conflicts with nothing to show', async () => {
         expect(await put('cas/gone?cas=5')).toEqual({ status: 409, body: none('cas/gone') });

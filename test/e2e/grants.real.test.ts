@@ -69,6 +69,13 @@ const NOMAD: Record<string, Case> = {
     names: ['grants.names', 'other/ci'],
     othersAreMade: true,
   },
+  'the variable that a secret is written to': {
+    grants: 'names: [team-*, default/team-a/*]',
+    refused: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { nomadVariable: { path: nomad/jobs/payroll } }'),
+    granted: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { nomadVariable: { path: team-a/ci } }'),
+    names: ['grants.names', '"default/nomad/jobs/payroll"'],
+    othersAreMade: true,
+  },
   'management tokens': {
     grants: 'managementTokens: false',
     refused: token('boss', `type: management\n${NONE}`),
@@ -114,6 +121,25 @@ const VAULT: Record<string, Case> = {
     refused: manifest('VaultJwtIntegration', 'workloads', role('team-a', 'root-like')),
     granted: manifest('VaultJwtIntegration', 'workloads', role('team-a', 'team-one')),
     names: ['grants.names', 'root-like'],
+    othersAreMade: true,
+  },
+  'the namespace of a token whose secret is written there': {
+    grants: 'namespaces: [platform]',
+    refused: token('ci', 'policies: [one]\nwriteSecretTo: { vaultKv: { path: platform/ci } }'),
+    granted: manifest(
+      'AclToken',
+      'ci',
+      'policies: [one]\nwriteSecretTo: { vaultKv: { path: platform/ci } }',
+      'namespace: platform',
+    ),
+    names: ['grants.namespaces', 'default'],
+    othersAreMade: true,
+  },
+  'the secret that a token is written to': {
+    grants: 'names: [secret/team-a/*]',
+    refused: token('ci', 'policies: [one]\nwriteSecretTo: { vaultKv: { path: team-b/ci } }'),
+    granted: token('ci', 'policies: [one]\nwriteSecretTo: { vaultKv: { path: team-a/ci } }'),
+    names: ['grants.names', '"secret/team-b/ci"'],
     othersAreMade: true,
   },
 };

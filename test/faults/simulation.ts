@@ -16,6 +16,7 @@ import { NomadSandbox } from '../../src/sandbox/nomad/server.ts';
 import { VaultSandbox } from '../../src/sandbox/vault/server.ts';
 import { NO_KUBERNETES } from '../../src/sinks/no-kubernetes.ts';
 import { NomadClient } from '../../src/targets/nomad/client.ts';
+import { NomadVariables } from '../../src/targets/nomad/variables.ts';
 import { VaultClient } from '../../src/targets/vault/client.ts';
 import { seedIdentifiers } from './identifiers.ts';
 import { Random } from './random.ts';
@@ -261,6 +262,7 @@ function ioOf(simulation: Simulation, isAlive: () => boolean): Io {
   );
   return {
     nomad: () => nomad,
+    variables: () => new NomadVariables(nomad),
     vault: () => vault,
     files: simulation.fileSink(isAlive),
     kubernetesSecrets: NO_KUBERNETES,

@@ -9,11 +9,13 @@ import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
 import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
+import { nomadVariableObject } from './nomad-variable.ts';
 import { rolesOf, withRoles } from './roles.ts';
 import { aclTokenRules, aclTokenSpec, KUBERNETES_ONLY, type AclTokenSpec, DIRECTORY_ONLY } from './schema.ts';
 import { secretFileObject } from './secret-file.ts';
 import { rotationOf } from './rotation.ts';
 import { heldInSink, sinkOf } from './sink.ts';
+import { vaultKvObject } from './vault-kv.ts';
 import { aclTokenObject, tokenFieldRules } from '../nomad-token/token.ts';
 
 type Token = Resource<AclTokenSpec>;
@@ -46,10 +48,18 @@ spec:
     'spec.writeSecretTo.file': 'Whose SecretID the file holds, and its mode; never the SecretID.',
     'spec.writeSecretTo.kubernetesSecret':
       'Whose SecretID the Secret holds and under which keys, its label and its owner; never the SecretID.',
+    'spec.writeSecretTo.vaultKv': 'Whose SecretID the secret on Vault holds; never the SecretID.',
+    'spec.writeSecretTo.vaultKv.isMarked': 'Whether its custom_metadata says whose it is (always so in version 1).',
+    'spec.writeSecretTo.nomadVariable': 'Whose SecretID the variable holds; never the SecretID.',
     'spec.name': 'The name on Nomad with its marker.',
   },
-  types: [aclTokenObject, secretFileObject, kubernetesSecretObject],
-  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  types: [aclTokenObject, secretFileObject, kubernetesSecretObject, vaultKvObject, nomadVariableObject],
+  references: ({ nomadRef, writeSecretTo: { vaultKv } }) => [
+    { kind: 'NomadCluster', name: nomadRef, path: 'spec.nomadRef' },
+    ...(vaultKv
+      ? [{ kind: 'VaultServer', name: vaultKv.vaultRef, path: 'spec.writeSecretTo.vaultKv.vaultRef' } as const]
+      : []),
+  ],
   check: (resource) => [
     ...(byteLength(liveName(resource)) <= 200
       ? []
@@ -68,11 +78,13 @@ spec:
   observes: ({ spec }) => rolesOf(spec),
   importer: aclTokenImporter,
   status: (resource, steps, { now }) => {
-    const { file, kubernetesSecret } = resource.spec.writeSecretTo;
+    const { file, kubernetesSecret, vaultKv, nomadVariable } = resource.spec.writeSecretTo;
     return {
       ...tokenStatus(resource.spec, steps, now),
       ...(file && { secretFile: file.path }),
       ...(kubernetesSecret && { secretName: kubernetesSecret.name }),
+      ...(vaultKv && { vaultPath: `${vaultKv.mount}/${vaultKv.path}` }),
+      ...(nomadVariable && { nomadVariable: `${nomadVariable.namespace}/${nomadVariable.path}` }),
     };
   },
 };

@@ -2,30 +2,14 @@ import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import { digestOf, type Io, type StoredSecret } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { DeletionPolicy, Desired, Live, ObjectKey, Owned } from '../../plan/step.ts';
-import { Deferred, stringIn, type DesiredFields, type Fields } from '../../plan/value.ts';
-import {
-  digest,
-  findHolder,
-  foretellHolder,
-  holderFacts,
-  rememberHolder,
-  secretToWrite,
-  type Content,
-  type Holder,
-} from './held-secret.ts';
+import { Deferred, stringIn, type DesiredFields } from '../../plan/value.ts';
+import { digest, foretellHolder, holderFacts, rememberHolder, secretToWrite, type Content } from './held-secret.ts';
+import { DEFAULT_KEYS, describedToken, findKeyed, keysIn, type KeyedHolder, type Keys } from './token-keys.ts';
 
 /** Our part of a Secret is one field: whose SecretID it holds, under which keys, and whether it is marked as ours. */
 const SECRET = 'writeSecretTo.kubernetesSecret';
 
 export const kubernetesSecretRules: Readonly<Record<string, FieldRule>> = { [SECRET]: { compare: 'exact' } };
-
-/** The keys of a Secret that hold a token. */
-export interface Keys {
-  readonly accessorId: string;
-  readonly secretId: string;
-}
-
-export const DEFAULT_KEYS: Keys = { accessorId: 'accessor_id', secretId: 'secret_id' };
 
 /** What is told of a Secret. */
 interface Description {
@@ -38,10 +22,7 @@ interface Description {
 }
 
 function described({ token, keys, isLabelled, isOwned }: Description): string {
-  const content =
-    token === undefined || keys === undefined
-      ? 'other content'
-      : `SecretID of ${token} in ${keys.secretId}, accessor ID in ${keys.accessorId}`;
+  const content = token === undefined || keys === undefined ? 'other content' : describedToken(token, keys);
   return `${content}, ${isLabelled ? 'labelled' : 'not labelled'}, ${isOwned ? 'owned by the AclToken' : 'without owner'}`;
 }
 
@@ -63,17 +44,6 @@ export function kubernetesSecretFields(
         ? new Deferred(described({ ...wanted, token: 'the new token' }))
         : described({ ...wanted, token: accessorId }),
   };
-}
-
-/** Keys as the inventory remembers them. */
-export function keysIn(value: Fields[string] | undefined): Keys | undefined {
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) return undefined;
-  const fields = value as Fields;
-  return { accessorId: stringIn(fields, 'accessorId'), secretId: stringIn(fields, 'secretId') };
-}
-
-export function sameKeys(a: Keys, b: Keys): boolean {
-  return a.accessorId === b.accessorId && a.secretId === b.secretId;
 }
 
 /**
@@ -137,26 +107,14 @@ async function readSecret(
   const stored = await io.kubernetesSecrets.read(namespace, name, signal);
   const known = desired ?? owned;
   if (stored === undefined || known === undefined) return undefined;
-  for (const keys of layouts(desired?.detail, owned?.detail)) {
-    const holder = await findHolder(io, contentOf(stored, keys), owned, desired, signal);
-    if (holder !== undefined) return live(stored, writtenFor(known), { ...holder, keys });
-  }
-  return live(stored, writtenFor(known), undefined);
+  return live(stored, writtenFor(known), await findKeyed(io, contentUnder(stored), owned, desired, signal));
 }
 
-/** The keys under which a token may stand: those that are declared, and those that it was written under before. */
-function layouts(...details: readonly (Fields | undefined)[]): Keys[] {
-  const all = details.flatMap((detail) =>
-    [keysIn(detail?.['keys']) ?? [], keysIn(detail?.['formerKeys']) ?? []].flat(),
-  );
-  return all.filter((keys, i) => all.findIndex((other) => sameKeys(keys, other)) === i);
-}
-
-function contentOf({ digests }: StoredSecret, keys: Keys): Content {
-  return {
+function contentUnder({ digests }: StoredSecret): (keys: Keys) => Content {
+  return (keys) => ({
     of: (accessorId) => (digests[keys.accessorId] === digestOf(accessorId) ? digests[keys.secretId] : undefined),
     form: digestOf,
-  };
+  });
 }
 
 async function write(io: Io, desired: SettledDesired, before?: Live): Promise<Live> {
@@ -181,7 +139,7 @@ async function write(io: Io, desired: SettledDesired, before?: Live): Promise<Li
 }
 
 /** @param holder undefined: it holds something else than a token of ours. */
-function live(stored: StoredSecret, { name, uid }: WrittenFor, holder: (Holder & { keys: Keys }) | undefined): Live {
+function live(stored: StoredSecret, { name, uid }: WrittenFor, holder: KeyedHolder | undefined): Live {
   const isLabelled = stored.writtenFor === name;
   const isOwned = uid !== undefined && stored.owners.includes(uid);
   return {

@@ -1,22 +1,67 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
-import { DEFAULT_KEYS } from './kubernetes-secret.ts';
+import { DEFAULT_KEYS } from './token-keys.ts';
 import { rotationField, rotationRules } from './rotation.ts';
-import { connectionName, duration, exactlyOne, immutable, managed, nomadName, seconds, text } from '../schema.ts';
+import {
+  connectionName,
+  duration,
+  exactlyOne,
+  immutable,
+  managed,
+  MOUNT_PATH,
+  mountPath,
+  nomadName,
+  seconds,
+  text,
+} from '../schema.ts';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const SUBDOMAIN = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 /** Neither "." nor what begins with "..". */
 const SECRET_KEY = /^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$/;
 /** The sinks that exist; each is a field of `writeSecretTo`. */
-const SINKS = ['file', 'kubernetesSecret', 'none'] as const;
+const SINKS = ['file', 'kubernetesSecret', 'vaultKv', 'nomadVariable', 'none'] as const;
+/** Those that hold a token under two keys. */
+const KEYED = ['kubernetesSecret', 'vaultKv', 'nomadVariable'] as const;
 export const KUBERNETES_ONLY = 'needs the Kubernetes source; use file';
 export const DIRECTORY_ONLY = 'writeSecretTo.file needs the directory source; use kubernetesSecret';
 
-const secretKey = z
-  .string()
-  .max(253)
-  .regex(SECRET_KEY, { error: 'must be a key of a Secret: letters, digits, "-", "_" and "."' });
+const secretKey = z.string().max(253).regex(SECRET_KEY, { error: 'must be a key: letters, digits, "-", "_" and "."' });
+
+const keys = z
+  .strictObject({
+    accessorId: secretKey.default(DEFAULT_KEYS.accessorId).describe('Key that gets the accessor ID.'),
+    secretId: secretKey.default(DEFAULT_KEYS.secretId).describe('Key that gets the SecretID.'),
+  })
+  .default(DEFAULT_KEYS);
+
+const vaultKvSink = z.strictObject({
+  vaultRef: connectionName.default('default').describe('VaultServer that the secret is written to.'),
+  mount: mountPath.default('secret').describe('Where the KV engine is mounted; which version it is, Vault tells.'),
+  path: z
+    .string()
+    .max(512)
+    .regex(MOUNT_PATH, {
+      error:
+        'must be a path below the mount: letters, digits, "_", "." and "-", with single slashes between its parts, none at either end, and no part "." or ".."',
+    })
+    .describe('Path of the secret below the mount, without the `data/` of version 2: `ci/nomad`.'),
+  keys: keys.describe('The keys of the secret that hold the two.'),
+});
+
+const nomadVariableSink = z.strictObject({
+  namespace: nomadName.default('default').describe('Nomad namespace of the variable. It must exist.'),
+  path: z
+    .string()
+    .max(128)
+    .regex(/^[a-zA-Z0-9_~-]+(\/[a-zA-Z0-9_~-]+)*$/, {
+      error: 'must be a path of a variable: letters, digits, "-", "_" and "~", with single slashes between its parts',
+    })
+    .describe(
+      'Path of the variable: `ci/nomad-token`. What lies at `nomad/jobs/JOB[/GROUP[/TASK]]` the tasks of that job may read without any policy.',
+    ),
+  keys: keys.describe('The keys of the variable that hold the two.'),
+});
 
 export const aclTokenSpec = z.strictObject({
   nomadRef: connectionName.default('default').describe('NomadCluster that issues the token.'),
@@ -65,16 +110,20 @@ export const aclTokenSpec = z.strictObject({
             .describe(
               'Secret that gets the token, in the namespace of the AclToken. It is made, and must not be there before.',
             ),
-          keys: z
-            .strictObject({
-              accessorId: secretKey.default(DEFAULT_KEYS.accessorId).describe('Key that gets the accessor ID.'),
-              secretId: secretKey.default(DEFAULT_KEYS.secretId).describe('Key that gets the SecretID.'),
-            })
-            .default(DEFAULT_KEYS)
-            .describe('The keys of the Secret that hold the two.'),
+          keys: keys.describe('The keys of the Secret that hold the two.'),
         })
         .optional()
         .describe('A Secret of the Kubernetes API server (Kubernetes source only).'),
+      vaultKv: vaultKvSink
+        .optional()
+        .describe(
+          'A secret of a KV engine of Vault, version 1 or 2: for readers that log in to Vault, Nomad jobs with a `vault` block among them. It is made, and must not be there before. With version 2 it is marked in custom_metadata, former SecretIDs stay in its older versions, and it is deleted with all of them.',
+        ),
+      nomadVariable: nomadVariableSink
+        .optional()
+        .describe(
+          'A Nomad Variable of the cluster that issues the token: for Nomad jobs without Vault. It is made, and must not be there before.',
+        ),
       none: z
         .strictObject({})
         .optional()
@@ -96,15 +145,24 @@ export const aclTokenRules: readonly SpecRule[] = [
     message: 'must not be empty where accessorId does not name a token',
   },
   exactlyOne('writeSecretTo', SINKS),
+  {
+    cel: "!has(self.writeSecretTo.nomadVariable) || !self.writeSecretTo.nomadVariable.path.matches('^nomad(/|$)') || self.writeSecretTo.nomadVariable.path.matches('^nomad/jobs(/|$)')",
+    holds: ({ writeSecretTo: { nomadVariable } }: AclTokenSpec) =>
+      nomadVariable === undefined ||
+      !/^nomad(\/|$)/.test(nomadVariable.path) ||
+      /^nomad\/jobs(\/|$)/.test(nomadVariable.path),
+    path: 'writeSecretTo.nomadVariable.path',
+    message: 'must be nomad/jobs or below where it begins with nomad/, which is reserved',
+  },
   // API servers alone read it.
   { cel: '!has(self.writeSecretTo.file)', path: 'writeSecretTo.file', message: DIRECTORY_ONLY },
-  {
-    cel: '!has(self.writeSecretTo.kubernetesSecret) || self.writeSecretTo.kubernetesSecret.keys.accessorId != self.writeSecretTo.kubernetesSecret.keys.secretId',
-    holds: ({ writeSecretTo: { kubernetesSecret } }: AclTokenSpec) =>
-      kubernetesSecret === undefined || kubernetesSecret.keys.accessorId !== kubernetesSecret.keys.secretId,
-    path: 'writeSecretTo.kubernetesSecret.keys',
+  ...KEYED.map((sink): SpecRule => ({
+    cel: `!has(self.writeSecretTo.${sink}) || self.writeSecretTo.${sink}.keys.accessorId != self.writeSecretTo.${sink}.keys.secretId`,
+    holds: ({ writeSecretTo: { [sink]: declared } }: AclTokenSpec) =>
+      declared === undefined || declared.keys.accessorId !== declared.keys.secretId,
+    path: `writeSecretTo.${sink}.keys`,
     message: 'accessorId and secretId must be different keys',
-  },
+  })),
   {
     cel: "self.type != 'management' || ((!has(self.policies) || self.policies.size() == 0) && (!has(self.roles) || self.roles.size() == 0))",
     holds: (s: AclTokenSpec) => s.type !== 'management' || (s.policies.length === 0 && s.roles.length === 0),

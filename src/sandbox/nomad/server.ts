@@ -145,6 +145,10 @@ export class NomadSandbox {
         ({ body }) => this.#written(acl.bootstrap((body as { BootstrapSecret?: string } | undefined)?.BootstrapSecret)),
         'anybody',
       ),
+      route('GET', /^\/v1\/namespace\/(.+)$/, (_r, name) => {
+        if (name !== 'default') throw new NomadError(404, 'Namespace not found');
+        return { status: 200, body: { Name: 'default', Description: 'Default shared namespace' } };
+      }),
       route('GET', /^\/v1\/vars$/, (r) => variables.list(r)),
       route('GET', /^\/v1\/var\/(.+)$/, (r, path) => variables.read(r, path, waitOf(r))),
       route('PUT', /^\/v1\/var\/(.+)$/, (r, path) => variables.put(r, path)),

@@ -3,7 +3,7 @@ import { idOf, type ManifestError, type Position, type Resource } from '../../co
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
 import { isRecord } from './plain.ts';
 import type { RealPaths } from './real-paths.ts';
-import { SINK } from './sinks.ts';
+import { SINKS } from './sinks.ts';
 import type { Declaration } from './validate.ts';
 
 function positionText({ file, line, column }: Position): string {
@@ -105,7 +105,7 @@ async function claims(
 }
 
 function claimError(resource: Resource, other: Resource, key: ObjectKey): ManifestError {
-  const path = key.connection === 'local' ? SINK : (fieldOf(resource.spec, key.name, 'spec') ?? 'metadata.name');
+  const path = SINKS.get(key.type) ?? fieldOf(resource.spec, key.name, 'spec') ?? 'metadata.name';
   const first = `${nameOf(other)} at ${positionText(other.locate('metadata.name'))}`;
   const message = `stands for ${key.type} ${key.name}, and so does ${first}: only one resource can`;
   return { ...resource.locate(path), path, message };

@@ -6,7 +6,14 @@ import { isRecord } from './plain.ts';
 import type { RealPaths } from './real-paths.ts';
 
 /** Where a spec says which file gets a secret. */
-export const SINK = 'spec.writeSecretTo.file.path';
+const SINK = 'spec.writeSecretTo.file.path';
+
+/** Where a spec says what place a secret is written to, by the type of object that it is. */
+export const SINKS: ReadonlyMap<string, string> = new Map([
+  ['file', SINK],
+  ['vault-kv-secret', 'spec.writeSecretTo.vaultKv.path'],
+  ['nomad-variable', 'spec.writeSecretTo.nomadVariable.path'],
+]);
 
 /** What is wrong with the file that a secret shall be written to. @param root what a relative path must not leave. */
 export async function sinkErrors(resource: Resource, root: string, real: RealPaths): Promise<ManifestError[]> {

@@ -14,6 +14,7 @@ import type { NomadClient } from './client.ts';
 interface Body {
   readonly Path: string;
   readonly Items?: Readonly<Record<string, string>>;
+  readonly CreateIndex: number;
   readonly ModifyIndex: number;
   readonly Lock?: { readonly ID: string };
 }
@@ -114,7 +115,12 @@ function bodyOf({ text }: HttpResponse): Body | undefined {
 }
 
 function variableOf(body: Body): Variable {
-  return { items: body.Items ?? {}, modifyIndex: body.ModifyIndex, lockId: body.Lock?.ID };
+  return {
+    items: body.Items ?? {},
+    createIndex: body.CreateIndex,
+    modifyIndex: body.ModifyIndex,
+    lockId: body.Lock?.ID,
+  };
 }
 
 /**
@@ -122,9 +128,9 @@ function variableOf(body: Body): Variable {
  * @throws TargetError `ambiguous` where it is neither: something else answered.
  */
 function outcomeOf(place: VariablePlace, response: HttpResponse): WriteOutcome {
-  if (response.status === 204) return { written: true, modifyIndex: 0 };
+  if (response.status === 204) return { written: true, createIndex: 0, modifyIndex: 0 };
   const body = bodyOf(response);
   if (body === undefined) throw foreignAnswer('Nomad', `write of variable ${place.path}`, response.status, true);
-  if (response.status === 200) return { written: true, modifyIndex: body.ModifyIndex };
+  if (response.status === 200) return { written: true, createIndex: body.CreateIndex, modifyIndex: body.ModifyIndex };
   return { written: false, current: body.ModifyIndex === 0 ? undefined : variableOf(body) };
 }
