@@ -191,7 +191,7 @@ export function useCluster(): { readonly cluster: Cluster } {
 }
 
 /** Awaits what is not there yet. @throws Error that says what was awaited. */
-export async function until<T>(what: string, look: () => Promise<T | undefined>, deadlineMs = 30_000): Promise<T> {
+export async function until<T>(what: string, look: () => Promise<T | undefined>, deadlineMs = 90_000): Promise<T> {
   const deadline = performance.now() + deadlineMs;
   for (;;) {
     const found = await look();

@@ -63,7 +63,7 @@ describe.skipIf(!requireServers('vault'))('an operator that logs in at Vault', (
         expect((await live.data(POLICY))?.['policy']).not.toContain('# changed');
       },
       {
-        timeout: 15_000,
+        timeout: 60_000,
         interval: 50,
       },
     );
@@ -79,7 +79,7 @@ describe.skipIf(!requireServers('vault'))('an operator that logs in at Vault', (
       async () => {
         expect(await logins()).not.toEqual(first);
       },
-      { timeout: 30_000, interval: 100 },
+      { timeout: 60_000, interval: 100 },
     );
     await expectPutBack();
     for (const accessor of await logins()) await live.request('POST', 'auth/token/revoke-accessor', { accessor });
@@ -101,7 +101,7 @@ describe.skipIf(!requireServers('vault'))('an operator that logs in at Vault', (
         expect(operator.log()).toContain('there is no SecretID (spec.auth.approle.secretIdFile)');
       },
       {
-        timeout: 30_000,
+        timeout: 60_000,
         interval: 50,
       },
     );
