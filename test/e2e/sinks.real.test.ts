@@ -1,6 +1,5 @@
-import { readFileSync } from 'node:fs';
-import { resolve } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { PolicyFile } from '../manifests/vault-policy-file.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { contentOf, Leaks } from './leaks.ts';
 import { useOperators } from './operators.ts';
@@ -10,7 +9,7 @@ import { manifest } from './workspace.ts';
 
 const POLICY = manifest('AclPolicy', 'read', `rules: 'namespace "default" { policy = "read" }'`);
 /** What the operator gets on Vault: nothing but this. */
-const RIGHTS = readFileSync(resolve(import.meta.dirname, '../../manifests/vault/token-sinks.hcl'), 'utf8');
+const RIGHTS = new PolicyFile('token-sinks.hcl').text;
 
 /** Tokens whose secrets are where programs look for them. */
 describe.skipIf(!requireServers('nomad', 'vault'))('a token’s secret', () => {

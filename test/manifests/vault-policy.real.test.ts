@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { Issuer } from '../e2e/issuer.ts';
 import { LiveNomad, LiveVault } from '../e2e/live.ts';
@@ -6,35 +5,16 @@ import { manifest, Workspace } from '../e2e/workspace.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
-import { commandsFor, POLICY_FILE, runOnVault } from './vault-readme.ts';
-
-interface Block {
-  readonly path: string;
-  readonly capabilities: readonly string[];
-}
+import { PolicyFile } from './vault-policy-file.ts';
+import { commandsFor, runOnVault } from './vault-readme.ts';
 
 /** The command line ends a single field with no newline where it is not on a terminal. */
 const UUID = /[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g;
 
-const blocks: Block[] = [
-  ...readFileSync(POLICY_FILE, 'utf8').matchAll(/^path "([^"]+)" \{\s*capabilities = \[([^\]]*)\]\s*\}/gm),
-].map(([, path = '', list = '']) => ({ path, capabilities: [...list.matchAll(/"(\w+)"/g)].map((m) => m[1] ?? '') }));
-
-/** Without one capability, and without the block where it has no other. */
-function without(path: string, capability: string): string {
-  const left = blocks.map((b) =>
-    b.path === path ? { ...b, capabilities: b.capabilities.filter((c) => c !== capability) } : b,
-  );
-  return left
-    .filter((b) => b.capabilities.length > 0)
-    .map((b) => `path "${b.path}" { capabilities = ${JSON.stringify(b.capabilities)} }`)
-    .join('\n');
-}
+const policy = new PolicyFile('nomad-access.hcl');
 
 /** Paths of the half that is for integrations. */
 const ofIntegrations = /^sys\/auth|jwt-nomad|nomad-workloads/;
-
-const grants = blocks.flatMap(({ path, capabilities }) => capabilities.map((capability) => ({ path, capability })));
 
 /** Nomad issues the management token of the engine; the keys of the workloads come from an issuer of our own. */
 describe.skipIf(!requireServers('nomad', 'vault'))('the Vault policy for the operator', () => {
@@ -69,8 +49,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Vault policy for the ope
       if (name.startsWith('nomad-workloads')) await live.request('DELETE', `sys/policies/acl/${name}`);
   });
 
-  const setPolicy = (policy: string): Promise<unknown> =>
-    live.request('PUT', 'sys/policies/acl/nomad-access', { policy });
+  const setPolicy = (text: string): Promise<unknown> =>
+    live.request('PUT', 'sys/policies/acl/nomad-access', { policy: text });
 
   async function change(path: string, body: unknown): Promise<void> {
     const { status, body: answer } = await live.request('PUT', path, body);
@@ -134,32 +114,23 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Vault policy for the ope
   }
 
   it('lets an integration be made, corrected and removed, by a login and without root', async () => {
-    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    await setPolicy(policy.text);
     expect(await integrationLife()).toBeUndefined();
   });
 
   it('lets a secrets engine be made, corrected and removed, likewise', async () => {
-    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    await setPolicy(policy.text);
     expect(await engineLife()).toBeUndefined();
   });
 
-  it('is read whole by this test', () => {
-    const text = readFileSync(POLICY_FILE, 'utf8');
-    expect(text.match(/^path /gm)).toHaveLength(blocks.length);
-    expect(grants.length).toBeGreaterThan(10);
+  it.each(policy.grants)('grants nothing in vain: without $capability on $path something fails', async (grant) => {
+    await setPolicy(policy.without(grant));
+    const life = ofIntegrations.test(grant.path) ? integrationLife : engineLife;
+    expect(await life(), 'everything works without it').not.toBeUndefined();
   });
 
-  it.each(grants)(
-    'grants nothing in vain: without $capability on $path something fails',
-    async ({ path, capability }) => {
-      await setPolicy(without(path, capability));
-      const life = ofIntegrations.test(path) ? integrationLife : engineLife;
-      expect(await life(), 'everything works without it').not.toBeUndefined();
-    },
-  );
-
   it('does not let the operator widen it', async () => {
-    await setPolicy(readFileSync(POLICY_FILE, 'utf8'));
+    await setPolicy(policy.text);
     const name = { name: 'nomad-access', rules: 'path "*" { capabilities = ["sudo"] }' };
     workspace.write(
       'integration.yaml',
@@ -172,6 +143,6 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Vault policy for the ope
     const { code, steps } = await workspace.apply('--allow-address', vault.address);
     expect(code).toBe(1);
     expect(steps.find((s) => s.object === 'default/policy/nomad-access')?.message).toContain('permission denied');
-    expect((await live.data('sys/policies/acl/nomad-access'))?.['policy']).toBe(readFileSync(POLICY_FILE, 'utf8'));
+    expect((await live.data('sys/policies/acl/nomad-access'))?.['policy']).toBe(policy.text);
   });
 });

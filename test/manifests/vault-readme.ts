@@ -1,15 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
+import { dirname, join } from 'node:path';
 import { cleanEnvironment } from '../servers/command.ts';
 import type { VaultServer } from '../servers/vault.ts';
-
-const FOLDER = resolve(import.meta.dirname, '../../manifests/vault');
-export const POLICY_FILE = join(FOLDER, 'nomad-access.hcl');
+import { VAULT_FOLDER } from './vault-policy-file.ts';
 
 /** The commands of manifests/vault/README.md for one login; those for the policy have no tag. */
 export function commandsFor(login: 'kubernetes' | 'jwt' | 'approle' | undefined): string {
-  const readme = readFileSync(join(FOLDER, 'README.md'), 'utf8');
+  const readme = readFileSync(join(VAULT_FOLDER, 'README.md'), 'utf8');
   const blocks = [...readme.matchAll(/(?:<!-- run: (\w+) -->\n\n)?```sh\n([\s\S]*?)```/g)];
   const script = blocks.find(([, tag]) => tag === login)?.[2];
   if (script === undefined) throw new Error(`the README has no commands for ${String(login)}`);
@@ -25,7 +23,7 @@ export function runOnVault(vault: VaultServer, script: string): string {
     PATH: `${dirname(vault.bin)}:${process.env['PATH'] ?? ''}`,
   });
   const { status, stdout, stderr } = spawnSync('bash', ['-c', `set -euo pipefail\n${script}`], {
-    cwd: FOLDER,
+    cwd: VAULT_FOLDER,
     env,
     encoding: 'utf8',
   });
