@@ -2,6 +2,18 @@ import { normaliseText } from '../../src/plan/diff.ts';
 import { equal } from './equal.ts';
 import { checkRoles, linksOf, ROLES, rolesOf, roleSpec, waitingRoles, waitsForRoles } from './roles.ts';
 import { Simulation, type Declaration } from './simulation.ts';
+import {
+  checkForeignSinks,
+  declaredAt,
+  heldSecrets,
+  isScribble,
+  onVault,
+  prepareSinks,
+  remove,
+  scribble,
+  sinkSpec,
+  type SinkSpec,
+} from './sinks.ts';
 import type { Faults } from './sim-transport.ts';
 
 /** What happens, when: milliseconds of virtual time since the beginning. */
@@ -79,11 +91,12 @@ export const HAPPENINGS: Readonly<Record<string, Happening>> = {
   foreignVaultPolicyEdit: (s) =>
     change(s, 'POST', 'sys/policies/acl/tasks', { policy: 'path "*" { capabilities = ["sudo"] }' }),
   foreignMountDelete: (s) => change(s, 'DELETE', 'sys/auth/jwt-nomad'),
-  foreignFileEdit: (s, c) => {
-    for (const path of one(sinks(s), c)) s.files.set(path, { content: SCRIBBLE, mode: 0o600 });
+  foreignSinkEdit: async (s, c) => {
+    for (const place of one([...heldSecrets(s).keys()], c))
+      if (place.startsWith('/') || isRecorded(s, place)) await scribble(s, place);
   },
-  foreignFileDelete: (s, c) => {
-    for (const path of one(sinks(s), c)) s.files.delete(path);
+  foreignSinkDelete: async (s, c) => {
+    for (const place of one([...heldSecrets(s).keys()], c)) await remove(s, place, (c >> 8) % 2 === 0);
   },
   crash: (s) => {
     s.kill();
@@ -152,23 +165,13 @@ async function change(s: Simulation, method: string, path: string, body?: unknow
     : path.includes('/auth/')
       ? mounts[name]
       : policies[name];
-  if (isThere !== undefined && isRecorded(s, name)) await call(s, method, path, body);
+  if (isThere !== undefined && isRecorded(s, name)) await onVault(s, method, path, body);
 }
 
 /** What is changed before it is recorded that we made it can't be told from what somebody else made: it is a Conflict. */
 function isRecorded(s: Simulation, name: string): boolean {
   const entries = s.inventory?.objects.filter((o) => o.key.name === name || o.key.name.endsWith(`/${name}`)) ?? [];
   return entries.length > 0 && entries.every((o) => o.state === 'owned');
-}
-
-async function call(s: Simulation, method: string, path: string, body?: unknown): Promise<void> {
-  await s.vault.handle({
-    method,
-    path: `/v1/${path}`,
-    query: new URLSearchParams(),
-    headers: { 'x-vault-token': 'hvs.simulation' },
-    body,
-  });
 }
 
 interface VaultSnapshot {
@@ -182,13 +185,6 @@ function at<T>(items: readonly T[], choice: number): T {
   return items[choice % items.length] as T;
 }
 
-const SCRIBBLE = 'scribble\n';
-const FOREIGN_FILE = '/sinks/foreign';
-
-function sinks(s: Simulation): string[] {
-  return [...s.files.keys()].filter((path) => path !== FOREIGN_FILE);
-}
-
 /** One of the items, if there are any. */
 function one<T>(items: readonly T[], choice: number): T[] {
   return items.length === 0 ? [] : [at(items, choice)];
@@ -199,7 +195,7 @@ function without(declaration: Declaration, id: string): Declaration {
 }
 
 function tokenSpec(name: string, choice: number): unknown {
-  const writeSecretTo = choice % 3 === 0 ? { none: {} } : { file: { path: `/sinks/${name}-${String(choice % 2)}` } };
+  const writeSecretTo = sinkSpec(name, choice >> 7);
   const life = at(LIVES, choice >> 3);
   if (choice % 7 === 0) return { type: 'management', writeSecretTo, ...life };
   if (choice % 4 === 1) return { roles: [at(ROLES, choice >> 5)], writeSecretTo, ...life };
@@ -258,8 +254,8 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
   s.nomad.acl.putPolicy('foreign', { Rules: 'operator { policy = "read" }' });
   s.nomad.acl.putRole({ Name: 'foreign', Policies: [{ Name: 'foreign' }] });
   const foreign = s.nomad.acl.putToken({ Name: 'foreign', Type: 'client', Policies: ['foreign'] });
-  s.files.set(FOREIGN_FILE, { content: 'precious', mode: 0o644 });
-  await call(s, 'POST', 'sys/policies/acl/foreign', { policy: 'path "x" { capabilities = ["read"] }' });
+  await prepareSinks(s);
+  await onVault(s, 'POST', 'sys/policies/acl/foreign', { policy: 'path "x" { capabilities = ["read"] }' });
   s.declare({
     'AclPolicy p0': { rules: at(RULES, seed) },
     'AclRole r0': roleSpec(POLICIES, seed),
@@ -319,14 +315,18 @@ function checkDeclared(s: Simulation): void {
   checkRoles(s);
   const tokens = specs<TokenSpec>('AclToken');
   const waiting = tokens.filter(([, { roles }]) => waitsForRoles(s, roles)).map(([name]) => name);
-  const secretOf = (name: string): string => `${tokensOf(s, name)[0]?.SecretID ?? ''}\n`;
+  const held = heldSecrets(s);
+  const wanted = new Map(
+    tokens.flatMap(([name, { writeSecretTo }]) => {
+      const at = declaredAt(writeSecretTo, tokensOf(s, name)[0]);
+      return at === undefined ? [] : [[name, at] as const];
+    }),
+  );
   // What somebody wrote where no secret was declared is theirs, and a Conflict when one is declared there later: then the
   // former sink keeps its secret too.
   const owned = new Set(s.inventory?.objects.map((o) => o.key.name));
-  const isTheirs = (path: string): boolean => s.files.get(path)?.content === SCRIBBLE && !owned.has(path);
-  const inConflict = tokens
-    .filter(([, { writeSecretTo }]) => isTheirs(writeSecretTo.file?.path ?? ''))
-    .map(([name]) => name);
+  const isTheirs = (place: string): boolean => isScribble(held.get(place)) && !owned.has(place);
+  const inConflict = [...wanted].filter(([, { place }]) => isTheirs(place)).map(([name]) => name);
   const isSettled = (name: string): boolean => !waiting.includes(name);
   equal(
     'whose tokens are on Nomad',
@@ -337,16 +337,14 @@ function checkDeclared(s: Simulation): void {
       .sort(),
   );
   for (const [name, spec] of tokens) if (isSettled(name)) checkTokens(s, name, spec, inConflict.includes(name));
-  const isChecked = (path: string): boolean =>
-    !isTheirs(path) && ![...inConflict, ...waiting].some((name) => path.startsWith(`/sinks/${name}-`));
-  const files = sinks(s).filter(isChecked);
-  const declared = tokens.flatMap(([name, { writeSecretTo }]) =>
-    writeSecretTo.file && isChecked(writeSecretTo.file.path) ? [[writeSecretTo.file.path, secretOf(name)]] : [],
-  );
+  const isChecked = (place: string): boolean =>
+    !isTheirs(place) && ![...inConflict, ...waiting].some((name) => place.includes(`/${name}-`));
   equal(
-    'files with secrets',
-    Object.fromEntries(files.map((path) => [path, s.files.get(path)?.content])),
-    Object.fromEntries(declared) as unknown,
+    'what is where secrets go',
+    Object.fromEntries([...held].filter(([place]) => isChecked(place))),
+    Object.fromEntries(
+      [...wanted.values()].flatMap(({ place, content }) => (isChecked(place) ? [[place, content]] : [])),
+    ),
   );
   checkIntegration(s);
   // What waits since its making failed is known to be on its way.
@@ -361,7 +359,7 @@ interface TokenSpec {
   readonly roles?: string[];
   readonly global?: boolean;
   readonly rotation?: { readonly interval: number; readonly overlap: number };
-  readonly writeSecretTo: { readonly file?: { readonly path: string } };
+  readonly writeSecretTo: SinkSpec;
 }
 
 type Token = ReturnType<typeof ours>[number];
@@ -451,7 +449,7 @@ function checkForeign(s: Simulation, accessorId: string): void {
     tokens.some((t) => t.Name === 'Bootstrap Token'),
     true,
   );
-  equal('the foreign file', s.files.get(FOREIGN_FILE), { content: 'precious', mode: 0o644 });
+  checkForeignSinks(s);
   const vault = (s.vault.snapshot() as VaultSnapshot).policies;
   equal('the foreign policy on Vault', vault['foreign'], 'path "x" { capabilities = ["read"] }');
 }

@@ -56,6 +56,11 @@ export class Variables {
     this.#now = now;
   }
 
+  /** Everything that is there, for tests. */
+  all(): readonly Pick<Variable, 'Namespace' | 'Path' | 'Items'>[] {
+    return [...this.#rows.values()];
+  }
+
   list(request: Request): Reply {
     this.#expire();
     const namespace = request.query.get('namespace') ?? 'default';

@@ -75,11 +75,10 @@ export class KvV2 implements SecretsEngine {
   }
 
   state(): unknown {
-    const newest = ({ versions, current_version, custom_metadata }: Secret): unknown => ({
-      data: versions.get(current_version)?.data ?? null,
-      custom_metadata,
-      current_version,
-    });
+    const newest = ({ versions, current_version, custom_metadata }: Secret): unknown => {
+      const version = versions.get(current_version);
+      return { data: version?.deletion_time === '' ? version.data : null, custom_metadata, current_version };
+    };
     return Object.fromEntries([...this.#secrets].map(([path, secret]) => [path, newest(secret)]));
   }
 
