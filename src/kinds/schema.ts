@@ -29,6 +29,20 @@ export const nomadName = z
   .string()
   .regex(NOMAD_NAME, { error: 'must be 1 to 128 letters, digits and dashes (Nomad allows no other character)' });
 
+/** As Nomad writes IDs. */
+export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** What is wrong with a live name that metadata.name stands for. @param noun `a Nomad policy` */
+export function misnamed(liveName: string, noun: string): { path: string; message: string }[] {
+  if (NOMAD_NAME.test(liveName)) return [];
+  return [
+    {
+      path: 'metadata.name',
+      message: `"${liveName}" is no name for ${noun} (letters, digits, dashes): set spec.name`,
+    },
+  ];
+}
+
 /** Name of a connection: an RFC 1123 name. */
 export const connectionName = z
   .string()

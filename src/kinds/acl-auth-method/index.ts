@@ -3,7 +3,7 @@ import { idOf, type Resource } from '../../contract/resource.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
-import { NOMAD_NAME } from '../schema.ts';
+import { misnamed } from '../schema.ts';
 import { misplacedSecrets, secretFields, secretKeys, secretSourceObject, withSent } from '../secret-source.ts';
 import { defaultMethodKey, defaultMethodObject, THE_DEFAULT } from './default-method.ts';
 import { declaredFields, methodFieldRules } from './fields.ts';
@@ -53,14 +53,7 @@ spec:
   types: [secretSourceObject, authMethodObject, defaultMethodObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
   check: (resource) => [
-    ...(NOMAD_NAME.test(liveName(resource))
-      ? []
-      : [
-          {
-            path: 'metadata.name',
-            message: `"${liveName(resource)}" is no name for an auth method on Nomad (letters, digits, dashes): set spec.name`,
-          },
-        ]),
+    ...misnamed(liveName(resource), 'an auth method on Nomad'),
     ...misplacedSecrets(resource, secretsOf(resource.spec)),
   ],
   observes: (resource) => secretKeys(resource, secretsOf(resource.spec)),

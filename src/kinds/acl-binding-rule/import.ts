@@ -2,7 +2,7 @@ import { manifestNameOf, type Importable, type Importer, type ImportRequest } fr
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
-import { markerOf, ownerId } from '../marked/marker.ts';
+import { markerOf, ownerId, unmarked } from '../marked/marker.ts';
 import { requireManagement } from '../operator-token.ts';
 import { fetchRule, listRules } from './rule.ts';
 
@@ -42,7 +42,7 @@ function importable(live: Live, request: ImportRequest): Importable | undefined 
   const spec = { nomadRef: request.connection, ...rest, ...(bindName !== '' && { bindName }) };
   const marker = markerOf(description);
   if (marker === undefined) return { ...base, spec: { id: live.id, ...spec, description } };
-  const own = description.slice(0, description.lastIndexOf('[na:')).trimEnd();
+  const own = unmarked(description);
   const name = [manifestNameOf(base.liveName), manifestNameOf(own)].find(
     (candidate) =>
       ownerId(request.owner, { kind: 'AclBindingRule', namespace: request.namespace, name: candidate }) ===

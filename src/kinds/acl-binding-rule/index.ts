@@ -1,9 +1,10 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
-import { stringIn, type Fields } from '../../plan/value.ts';
+import type { Fields } from '../../plan/value.ts';
 import { markedName, markerOf, ownerId } from '../marked/marker.ts';
-import { matchMarked, type Match } from '../marked/match.ts';
+import { matchMarked } from '../marked/match.ts';
+import { imitated, ofAnother } from '../marked/verdicts.ts';
 import { renamed } from '../renamed.ts';
 import { aclBindingRuleImporter } from './import.ts';
 import { bindingRuleObject, fixedFields, markedRule, ruleFieldRules } from './rule.ts';
@@ -91,7 +92,7 @@ function ownRule(resource: Rule, context: PlanContext): Desired[] {
   const sequence = markerOf(match.name)?.sequence ?? 1;
   const refusal =
     renamed(resource, context, key(match.name), 'spec.id', ({ name }) => markerOf(name)?.owner === owner) ??
-    imitated(match);
+    imitated(markedRule, match);
   const others = match.taken.map((live) => taken(key(markedRule.keyName(live)), live, base(resource, context)));
   const rule: Desired = {
     ...base(resource, context),
@@ -104,15 +105,6 @@ function ownRule(resource: Rule, context: PlanContext): Desired[] {
     ...refusal,
   };
   return refusal === undefined ? [rule, ...others] : [rule];
-}
-
-/** Nothing is made of a rule whose marker was imitated. */
-function imitated(match: Match): Pick<Desired, 'verdict'> | undefined {
-  if (match.is !== 'conflict') return undefined;
-  const message =
-    `binding rule ${match.live.id ?? ''} carries the marker of this resource (${stringIn(match.live.fields, 'description')}), but the ` +
-    'inventory does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
-  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }
 
 /** Declared as it is, so that it is adopted; once the inventory has it, nothing declares it and it is deleted. */
@@ -138,17 +130,7 @@ function namedRule(resource: Rule, id: string, context: PlanContext): Desired {
     },
     live,
     mustExist: true,
-    ...(!isOurs && ofAnother(readable(live))),
+    ...(!isOurs && ofAnother(markedRule, readable(live))),
     ...renamed(resource, context, key, 'spec.id', (made) => made.name === id),
   };
-}
-
-/** Two that manage one rule would change it in turns for ever. */
-function ofAnother(live: Live | undefined): Pick<Desired, 'verdict'> {
-  const description = stringIn(live?.fields, 'description');
-  if (markerOf(description) === undefined) return {};
-  const message =
-    `binding rule ${live?.id ?? ''} carries the marker of a resource that made it (${description}) and manages it, here or in another ` +
-    'installation: change that one instead; if there is none any more, take the marker out of its description on Nomad';
-  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }

@@ -3,7 +3,7 @@ import type { NomadApi, NomadList } from '../../contract/target.ts';
 import type { FieldRule } from '../../plan/diff.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
-import { markerOf } from '../marked/marker.ts';
+import { markedName, markerOf } from '../marked/marker.ts';
 import { madeUnnoticed, type MarkedType } from '../marked/match.ts';
 import { explained, type Refusals } from '../refusal.ts';
 import { arrived, removed } from '../replication.ts';
@@ -33,11 +33,13 @@ const rights = {
 export const ruleFieldRules: Readonly<Record<string, FieldRule>> = { description: { compare: 'exact' }, ...rights };
 
 export const markedRule: MarkedType = {
+  noun: 'binding rule',
+  markedField: 'description',
   rules: ruleFieldRules,
   keyName: ({ fields }) => {
-    const description = stringIn(fields, 'description');
-    const marker = markerOf(description) === undefined ? '' : description.slice(description.lastIndexOf('['));
-    return `${stringIn(fields, 'authMethod')} ${marker}`.trimEnd();
+    const method = stringIn(fields, 'authMethod');
+    const marker = markerOf(stringIn(fields, 'description'));
+    return marker === undefined ? method : markedName(method, marker);
   },
   rights,
   needsReplacement: ({ fields }, wanted) => fixedFields(fields, wanted).length > 0,

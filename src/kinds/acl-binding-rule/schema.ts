@@ -1,8 +1,7 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
-import { connectionName, immutable, managed, nomadName, text } from '../schema.ts';
+import { connectionName, immutable, managed, nomadName, text, UUID } from '../schema.ts';
 
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 /** Nomad takes any text, and at login it does without the rule where the text is broken. */
 const BIND_NAME = /^(?:[a-zA-Z0-9-]|\$\{value\.[A-Za-z0-9_]+\})+$/;
 

@@ -2,7 +2,7 @@ import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
 import type { Desired } from '../../plan/step.ts';
 import { renamed } from '../renamed.ts';
-import { NOMAD_NAME } from '../schema.ts';
+import { misnamed } from '../schema.ts';
 import { aclPolicyImporter } from './import.ts';
 import { aclPolicyObject, policyFieldRules } from './policy.ts';
 import { aclPolicyRules, aclPolicySpec, type AclPolicySpec } from './schema.ts';
@@ -32,15 +32,7 @@ spec:
 `,
   types: [aclPolicyObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
-  check: (resource) =>
-    NOMAD_NAME.test(liveName(resource))
-      ? []
-      : [
-          {
-            path: 'metadata.name',
-            message: `"${liveName(resource)}" is no name for a Nomad policy (letters, digits, dashes): set spec.name`,
-          },
-        ],
+  check: (resource) => misnamed(liveName(resource), 'a Nomad policy'),
   objects: (resource, context) => [desiredPolicy(resource, context)],
   importer: aclPolicyImporter,
   status: (resource) => ({ name: liveName(resource) }),

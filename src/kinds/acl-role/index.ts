@@ -3,7 +3,7 @@ import { idOf, type Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
-import { NOMAD_NAME } from '../schema.ts';
+import { misnamed } from '../schema.ts';
 import { aclRoleImporter } from './import.ts';
 import { aclRoleObject, roleFieldRules, roleKey, roleNamed } from './role.ts';
 import { aclRoleRules, aclRoleSpec, type AclRoleSpec } from './schema.ts';
@@ -31,15 +31,7 @@ spec:
 `,
   types: [aclRoleObject],
   references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
-  check: (resource) =>
-    NOMAD_NAME.test(liveName(resource))
-      ? []
-      : [
-          {
-            path: 'metadata.name',
-            message: `"${liveName(resource)}" is no name for a Nomad role (letters, digits, dashes): set spec.name`,
-          },
-        ],
+  check: (resource) => misnamed(liveName(resource), 'a Nomad role'),
   objects: (resource, context) => [desiredRole(resource, context)],
   observes: ({ spec }) => policiesOf(spec),
   importer: aclRoleImporter,

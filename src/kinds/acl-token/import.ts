@@ -8,7 +8,7 @@ import {
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
-import { markerOf, ownerId, type Marker } from '../marked/marker.ts';
+import { markerOf, ownerId, unmarked, type Marker } from '../marked/marker.ts';
 import { readTokens } from '../nomad-token/token.ts';
 
 /** A token of Vault's Nomad engine: `vault-<role>-<who asked>-<nanoseconds>`. */
@@ -26,7 +26,7 @@ export const aclTokenImporter: Importer = {
     for (const live of newestOfEach([...objects.values()])) {
       const name = stringIn(live.fields, 'name');
       const marker = markerOf(name);
-      const base = marker === undefined ? name : name.slice(0, name.lastIndexOf(' ['));
+      const base = unmarked(name);
       if (!request.isMeant(base)) continue;
       const importable = marker === undefined ? namedToken(live, request) : ownToken(live, base, marker, request);
       if (typeof importable === 'string') skipped.push({ liveName: `${name} (${live.id ?? ''})`, why: importable });

@@ -1,10 +1,11 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
-import { isUnreadable, type Desired, type Live, type ObjectKey, type PlannedStep } from '../../plan/step.ts';
-import { stringIn, type Fields } from '../../plan/value.ts';
+import { isUnreadable, readable, type Desired, type ObjectKey, type PlannedStep } from '../../plan/step.ts';
+import type { Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markerOf } from '../marked/marker.ts';
+import { ofAnother } from '../marked/verdicts.ts';
 import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
 import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';
@@ -16,7 +17,7 @@ import { secretFileObject } from './secret-file.ts';
 import { rotationOf } from './rotation.ts';
 import { heldInSink, sinkOf } from './sink.ts';
 import { vaultKvObject } from './vault-kv.ts';
-import { aclTokenObject, tokenFieldRules } from '../nomad-token/token.ts';
+import { aclTokenObject, markedToken, tokenFieldRules } from '../nomad-token/token.ts';
 
 type Token = Resource<AclTokenSpec>;
 
@@ -187,17 +188,7 @@ function namedToken(resource: Token, context: PlanContext): Desired {
     dependsOn: policiesOf(spec),
     mustExist: true,
     ...(typeof ends === 'number' && ending(ends, context.now, owned, 'delete the resource')),
-    ...(!isOurs && live && !isUnreadable(live) && ofAnother(live)),
+    ...(!isOurs && ofAnother(markedToken, readable(live))),
     ...renamed(resource, context, key, 'spec.accessorId', (made) => made.name === key.name),
   };
-}
-
-/** Two that manage one token would change it in turns for ever. */
-function ofAnother(live: Live): Pick<Desired, 'verdict'> {
-  const name = stringIn(live.fields, 'name');
-  if (markerOf(name) === undefined) return {};
-  const message =
-    `token ${live.id ?? ''} carries the marker of a resource that made it (${name}) and manages it, here or in another ` +
-    'installation: change that one instead; if there is none any more, take the marker out of its name on Nomad';
-  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }

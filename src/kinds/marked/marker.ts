@@ -27,6 +27,11 @@ export function markedName(name: string, marker: Marker): string {
   return `${name} [na:${marker.owner}.${String(marker.sequence)}]`.trimStart();
 }
 
+/** What it is called without its marker. */
+export function unmarked(liveName: string): string {
+  return liveName.replace(MARKER, '');
+}
+
 export function markerOf(liveName: string): Marker | undefined {
   const match = MARKER.exec(liveName);
   return match?.[1] === undefined ? undefined : { owner: match[1], sequence: Number(match[2]) };

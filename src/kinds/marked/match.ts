@@ -5,6 +5,10 @@ import { markedName, markerOf } from './marker.ts';
 
 /** A type of object that has no name of its own on Nomad, or none that is unique: a marker in one of its fields tells whose it is. */
 export interface MarkedType {
+  /** What people call it. */
+  readonly noun: string;
+  /** The field that has the marker at its end. */
+  readonly markedField: string;
   readonly rules: Readonly<Record<string, FieldRule>>;
   /** The name in its key, which has the marker at its end, where nobody has taken that away. */
   readonly keyName: (live: Live) => string;

@@ -5,6 +5,7 @@ import { stringIn, type Fields } from '../../plan/value.ts';
 import { renamed } from '../renamed.ts';
 import { markedName, markerOf, ownerId } from '../marked/marker.ts';
 import { matchMarked, type Candidate, type Match } from '../marked/match.ts';
+import { imitated } from '../marked/verdicts.ts';
 import { expiresAt, instant, MADE_AT, madeAt, ownedOf, succession, type Rotation } from './rotation.ts';
 import { aclTokenObject, markedToken, tokenFieldRules } from './token.ts';
 
@@ -65,7 +66,7 @@ export function ownedTokens(
     const marker = markerOf(made.name);
     return marker !== undefined && made.name === markedName(name, marker);
   };
-  const refusal = renamed(resource, context, key, declaration.nameField, sameName) ?? imitated(match);
+  const refusal = renamed(resource, context, key, declaration.nameField, sameName) ?? imitated(markedToken, match);
   const tokens =
     rotation === undefined
       ? single(match, declaration, owned, context)
@@ -75,15 +76,6 @@ export function ownedTokens(
   if (token === undefined) throw new Error('a resource without a token');
   if (refusal !== undefined) return [{ ...token, ...refusal }];
   return [{ ...token, dependsOn: [...token.dependsOn, ...others.map((other) => other.key)] }, ...others];
-}
-
-/** Nothing is made of a token whose marker was imitated. */
-function imitated(match: Match): Pick<Desired, 'verdict'> | undefined {
-  if (match.is !== 'conflict') return undefined;
-  const message =
-    `token ${match.live.id ?? ''} carries the marker of this resource (${stringIn(match.live.fields, 'name')}), but the inventory ` +
-    'does not know it and it differs from the declaration: delete it on Nomad, or make the declaration equal to it';
-  return { verdict: { action: 'refuse', reason: 'Conflict', message } };
 }
 
 function single(match: Match, declaration: TokenDeclaration, owned: readonly Owned[], { now }: Moment): Desired[] {

@@ -24,6 +24,8 @@ const keyName = (live: Live): string => stringIn(live.fields, 'name');
 const { name: _name, expirationTtl: _ttl, ...rights } = tokenFieldRules;
 
 export const markedToken: MarkedType = {
+  noun: 'token',
+  markedField: 'name',
   rules: tokenFieldRules,
   keyName,
   // How long it lives is no matter.
