@@ -14,6 +14,8 @@ export interface ImportRequest {
   readonly owner: string;
   readonly namespace: string;
   readonly clusters: readonly KnownCluster[];
+  /** What tells the names of its manifests from those of other connections that are imported with it; undefined where there is none. */
+  readonly qualifier: string | undefined;
   /** Whether an object of that live name is asked for; others need not be read. */
   readonly isMeant: (liveName: string) => boolean;
 }
@@ -62,4 +64,12 @@ export function manifestNameOf(liveName: string): string {
     .slice(0, 200)
     .replace(/^[-.]+|[-.]+$/g, '');
   return name === '' ? 'unnamed' : name;
+}
+
+/** The name, or where that is taken, the first number behind it that is free. */
+export function unlike(name: string, taken: { has(name: string): boolean }): string {
+  if (!taken.has(name)) return name;
+  let number = 2;
+  while (taken.has(`${name}-${String(number)}`)) number++;
+  return `${name}-${String(number)}`;
 }

@@ -1,8 +1,14 @@
 import { stringify } from 'yaml';
-import { manifestNameOf, type Importable, type Skipped } from '../contract/import.ts';
+import { manifestNameOf, unlike, type Importable, type Skipped } from '../contract/import.ts';
 import type { AnyKind } from '../contract/kind.ts';
 import { API_VERSION, type Resource } from '../contract/resource.ts';
 import { canonical, type Value } from '../plan/value.ts';
+
+/** What was found, and where. */
+export interface Located extends Importable {
+  /** Name of the connection. */
+  readonly connection: string;
+}
 
 /** A manifest that declares what is there already. */
 export interface ImportedManifest {
@@ -17,45 +23,56 @@ export interface ImportedManifest {
 
 type Spec = Readonly<Record<string, unknown>>;
 
-/** The manifests of one kind, each under a name of its own, and what could not be declared. */
+/** The manifests of one kind from all connections, each under a name of its own, and what could not be declared. */
 export function manifestsOf(
   kind: AnyKind,
-  found: readonly Importable[],
+  found: readonly Located[],
   namespace: string,
-): { readonly manifests: ImportedManifest[]; readonly skipped: Skipped[] } {
+): { readonly manifests: ImportedManifest[]; readonly skipped: (Skipped & Pick<Located, 'connection'>)[] } {
   const names = namesOf(found);
   const manifests: ImportedManifest[] = [];
-  const skipped: Skipped[] = [];
-  for (const importable of found) {
-    const name = names.get(importable) ?? '';
-    const spec = named(importable, name);
+  const skipped: (Skipped & Pick<Located, 'connection'>)[] = [];
+  for (const located of found) {
+    const { liveName, connection } = located;
+    const name = names.get(located);
+    if (name === undefined) {
+      skipped.push({
+        liveName,
+        connection,
+        why: `another manifest has the name that it must have: ${located.metadataName ?? ''}`,
+      });
+      continue;
+    }
+    const spec = named(located, name);
     const wrong = problemOf(kind, name, namespace, spec);
-    if (wrong !== undefined) skipped.push({ liveName: importable.liveName, why: `no manifest can say it: ${wrong}` });
-    else manifests.push(manifest(kind, importable, name, namespace, shortened(kind, spec)));
+    if (wrong !== undefined) skipped.push({ liveName, connection, why: `no manifest can say it: ${wrong}` });
+    else manifests.push(manifest(kind, located, name, namespace, shortened(kind, spec)));
   }
   return { manifests, skipped };
 }
 
 /** Names that must be so first; of others that are the same, all but the first are told apart. */
-function namesOf(found: readonly Importable[]): Map<Importable, string> {
-  const fixed = found.filter(({ metadataName }) => metadataName !== undefined);
-  const names = new Map(fixed.map((importable) => [importable, importable.metadataName ?? '']));
-  const taken = new Set(names.values());
-  for (const importable of found) {
-    if (names.has(importable)) continue;
-    const plain = manifestNameOf(importable.liveName);
-    const distinct = importable.distinction === undefined ? plain : `${plain}-${importable.distinction}`;
-    const name = !taken.has(plain) ? plain : !taken.has(distinct) ? distinct : numbered(distinct, taken);
-    names.set(importable, name);
-    taken.add(name);
-  }
+function namesOf(found: readonly Located[]): ReadonlyMap<Located, string> {
+  const names = new Map<Located, string>();
+  /** By whose object each name is taken. */
+  const taken = new Map<string, string>();
+  const give = (located: Located, name: string): void => {
+    names.set(located, name);
+    taken.set(name, located.connection);
+  };
+  for (const located of found)
+    if (located.metadataName !== undefined && !taken.has(located.metadataName)) give(located, located.metadataName);
+  for (const located of found.filter(({ metadataName }) => metadataName === undefined))
+    give(located, freeName(located, taken));
   return names;
 }
 
-function numbered(name: string, taken: ReadonlySet<string>): string {
-  let number = 2;
-  while (taken.has(`${name}-${String(number)}`)) number++;
-  return `${name}-${String(number)}`;
+function freeName({ liveName, distinction, connection }: Located, taken: ReadonlyMap<string, string>): string {
+  const plain = manifestNameOf(liveName);
+  const distinct = distinction === undefined ? plain : `${plain}-${distinction}`;
+  const isAnothers = (taken.get(plain) ?? connection) !== connection;
+  const elsewhere = isAnothers ? [manifestNameOf(`${plain}-${connection}`)] : [];
+  return [plain, ...elsewhere, distinct].find((name) => !taken.has(name)) ?? unlike(elsewhere[0] ?? distinct, taken);
 }
 
 function named({ liveName, nameField, spec }: Importable, name: string): Spec {

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { startSandbox } from '../../src/sandbox/index.ts';
 import { LiveNomad, LiveVault } from '../e2e/live.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
@@ -158,6 +159,69 @@ describe('import', () => {
     expect((JSON.parse(plan.stdout) as { steps: { reason: string }[] }).steps.map((s) => s.reason)).toEqual([
       'Adopted',
     ]);
+  });
+
+  it('of several clusters and Vaults is one folder, in which the same names are told apart by the connection', async () => {
+    const west = await startSandbox();
+    const sides = { east: setting.sandbox, west };
+    const fill = async ({ nomad: at, vault }: typeof west): Promise<void> => {
+      const live = new LiveNomad(at);
+      await live.putPolicy('one', RULES);
+      await live.request('POST', '/v1/acl/token', { Name: 'ci', Type: 'client', Policies: ['one'] });
+      const liveVault = new LiveVault(vault);
+      for (const mount of ['team/nomad', 'team-nomad']) {
+        await liveVault.request('POST', `sys/mounts/${mount}`, { type: 'nomad' });
+        await liveVault.request('POST', `${mount}/config/access`, { address: at.address, token: at.token });
+        await liveVault.request('POST', `${mount}/role/reader`, { policies: ['one'] });
+      }
+    };
+    await Promise.all(Object.values(sides).map(fill));
+    workspace.write(
+      'connections.yaml',
+      ...Object.entries(sides).flatMap(([name, side]) => [
+        manifest('NomadCluster', name, `address: ${side.nomad.address}\nauth: { tokenEnv: NOMAD_${name} }`),
+        manifest('VaultServer', name, `address: ${side.vault.address}\nauth: { tokenEnv: VAULT_${name} }`),
+      ]),
+    );
+    const env = Object.fromEntries(
+      Object.entries(sides).flatMap(([name, { nomad: n, vault }]) => [
+        [`NOMAD_${name}`, n.token],
+        [`VAULT_${name}`, vault.token],
+      ]),
+    );
+    const allowed = [west.nomad.address, west.vault.address].flatMap((address) => ['--allow-address', address]);
+    const run = (...args: string[]): ReturnType<Workspace['run']> =>
+      workspace.start([...args, '-f', 'manifests', ...allowed], env).outcome;
+    const { code, stderr } = await run('import', '--out', 'found');
+    expect([code, stderr]).toEqual([0, expect.any(String)]);
+    expect(files()).toEqual([
+      'acl-policies/one-west.yaml',
+      'acl-policies/one.yaml',
+      'acl-tokens/ci-west.yaml',
+      'acl-tokens/ci.yaml',
+      'vault-nomad-roles/reader-team-nomad-east-2.yaml',
+      'vault-nomad-roles/reader-team-nomad-west-2.yaml',
+      'vault-nomad-roles/reader-west.yaml',
+      'vault-nomad-roles/reader.yaml',
+      ...['east', 'west'].flatMap((side) => [
+        `vault-nomad-secrets-engines/team-nomad-${side}-2.yaml`,
+        `vault-nomad-secrets-engines/team-nomad-${side}.yaml`,
+      ]),
+    ]);
+    const { stdout } = await run('plan', '-f', 'found', '--state', 'state.json', '-o', 'json');
+    await west.close();
+    const { steps } = JSON.parse(stdout) as { steps: { action: string; kind: string; reason: string }[] };
+    // Vault does not tell an engine's management token: it gets one of its own.
+    expect(new Set(steps.map((s) => `${s.action} ${s.kind} ${s.reason}`))).toEqual(
+      new Set([
+        'noop AclPolicy Adopted',
+        'noop AclToken Adopted',
+        'noop VaultNomadRole Adopted',
+        'noop VaultNomadSecretsEngine Adopted',
+        'create VaultNomadSecretsEngine New',
+        'update VaultNomadSecretsEngine Adopted',
+      ]),
+    );
   });
 
   it('overwrites nothing', async () => {

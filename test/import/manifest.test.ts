@@ -1,19 +1,20 @@
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { manifestNameOf, type Importable } from '../../src/contract/import.ts';
-import { manifestsOf, type ImportedManifest } from '../../src/import/manifest.ts';
+import { manifestNameOf } from '../../src/contract/import.ts';
+import { manifestsOf, type ImportedManifest, type Located } from '../../src/import/manifest.ts';
 import { aclPolicy } from '../../src/kinds/acl-policy/index.ts';
 import { aclToken } from '../../src/kinds/acl-token/index.ts';
 import { vaultJwtIntegration } from '../../src/kinds/vault-jwt-integration/index.ts';
 import type { AnyKind } from '../../src/contract/kind.ts';
 
-const policy = (liveName: string, spec: object = {}): Importable => ({
+const policy = (liveName: string, spec: object = {}): Located => ({
   liveName,
+  connection: 'default',
   nameField: 'name',
   spec: { nomadRef: 'default', description: '', rules: 'x', ...spec },
   notes: [],
 });
-const made = (found: readonly Importable[], kind: AnyKind = aclPolicy): readonly ImportedManifest[] =>
+const made = (found: readonly Located[], kind: AnyKind = aclPolicy): readonly ImportedManifest[] =>
   manifestsOf(kind, found, 'default').manifests;
 const specIn = (manifest: ImportedManifest | undefined): unknown =>
   (parse(manifest?.text ?? '') as { spec: unknown }).spec;
@@ -45,6 +46,7 @@ describe('the manifest of a live object', () => {
     expect(made([policy('a-b'), policy('A-B'), policy('A-b')]).map((m) => m.name)).toEqual(['a-b', 'a-b-2', 'a-b-3']);
     const tokens = ['11111111', '22222222'].map((distinction) => ({
       liveName: 'ci',
+      connection: 'default',
       distinction,
       nameField: 'name' as const,
       spec: {
@@ -62,10 +64,35 @@ describe('the manifest of a live object', () => {
     expect(made([policy('a'), fixed]).map((m) => m.name)).toEqual(['a-2', 'a']);
   });
 
+  it('has a name of its own where another connection has one of that name: it says the connection', () => {
+    const on = (connection: string, liveName: string): Located => ({ ...policy(liveName), connection });
+    const found = [
+      on('east', 'a'),
+      on('east', 'b'),
+      on('west', 'a'),
+      on('west', 'A'),
+      on('west', 'b-west'),
+      on('west', 'b'),
+    ];
+    expect(made(found).map((m) => m.name)).toEqual(['a', 'b', 'a-west', 'a-west-2', 'b-west', 'b-west-2']);
+  });
+
+  it('is not made where the name that it must have is taken, which is told instead', () => {
+    const fixed = { ...policy('Fixed'), metadataName: 'a' };
+    const { manifests, skipped } = manifestsOf(aclPolicy, [fixed, { ...fixed, connection: 'west' }], 'default');
+    expect(manifests.map((m) => m.name)).toEqual(['a']);
+    expect(skipped).toEqual([
+      { liveName: 'Fixed', connection: 'west', why: 'another manifest has the name that it must have: a' },
+    ]);
+  });
+
   it('leaves out what is the default anyway, inside lists as well, and nothing else', () => {
     const role = { name: 'r', tokenPolicies: ['p'], tokenTtl: 0, boundClaims: {}, userClaim: 'sub' };
     const spec = { vaultRef: 'default', path: 'jwt-nomad', boundIssuer: '', supportedAlgs: ['RS256'], roles: [role] };
-    const [manifest] = made([{ liveName: 'jwt-nomad', nameField: 'path', spec, notes: [] }], vaultJwtIntegration);
+    const [manifest] = made(
+      [{ liveName: 'jwt-nomad', connection: 'default', nameField: 'path', spec, notes: [] }],
+      vaultJwtIntegration,
+    );
     expect(specIn(manifest)).toEqual({
       supportedAlgs: ['RS256'],
       // 0 and absent are not the same to the schema, though they are to Vault.
@@ -89,7 +116,11 @@ describe('the manifest of a live object', () => {
     const { manifests, skipped } = manifestsOf(aclPolicy, [policy('under_score'), policy('fine')], 'default');
     expect(manifests.map((m) => m.name)).toEqual(['fine']);
     expect(skipped).toEqual([
-      { liveName: 'under_score', why: expect.stringContaining('no manifest can say it: spec.name must be') as string },
+      {
+        liveName: 'under_score',
+        connection: 'default',
+        why: expect.stringContaining('no manifest can say it: spec.name must be') as string,
+      },
     ]);
   });
 });

@@ -3,7 +3,7 @@ import { messageOf, TargetError, UsageError } from '../../contract/errors.ts';
 import type { ImportRequest, Skipped } from '../../contract/import.ts';
 import type { AnyKind } from '../../contract/kind.ts';
 import { requireEmpty, writeFiles } from '../../import/folder.ts';
-import { manifestsOf, type ImportedManifest } from '../../import/manifest.ts';
+import { manifestsOf, type ImportedManifest, type Located } from '../../import/manifest.ts';
 import { kinds } from '../../kinds/index.ts';
 import { printable } from '../../plan/render.ts';
 import type { DeclaredConnection } from '../connections.ts';
@@ -63,32 +63,33 @@ async function findAll(
   signal: AbortSignal,
 ): Promise<Found> {
   const all: Found[] = [];
-  for (const kind of wanted) {
-    for (const connection of looked.connections.filter((c) => c.kind === kind.importer.from))
-      all.push(await findOn(kind, connection, looked, options, signal));
-  }
+  for (const kind of wanted) all.push(await findOf(kind, looked, options, signal));
   return { manifests: all.flatMap((f) => f.manifests), skipped: all.flatMap((f) => f.skipped) };
 }
 
-async function findOn(
-  kind: Importing,
-  connection: DeclaredConnection,
-  { io, declared }: Looked,
-  { owner, namespace, name }: ImportOptions,
-  signal: AbortSignal,
-): Promise<Found> {
-  const request: ImportRequest = {
-    connection: connection.name,
-    owner,
-    namespace,
-    clusters: declared.filter((c) => c.kind === 'NomadCluster'),
-    isMeant: matcher(name),
-  };
-  const { found, skipped } = await kind.importer.find(io, request, signal).catch(explained(kind, connection));
-  const made = manifestsOf(kind, found, namespace);
+/** Those of one kind on all connections: in one folder each manifest has a name of its own. */
+async function findOf(kind: Importing, looked: Looked, options: ImportOptions, signal: AbortSignal): Promise<Found> {
+  const connections = looked.connections.filter((c) => c.kind === kind.importer.from);
+  const found: Located[] = [];
+  const skipped: Omit<Found['skipped'][number], 'kind'>[] = [];
+  for (const connection of connections) {
+    const { name } = connection;
+    const request: ImportRequest = {
+      connection: name,
+      owner: options.owner,
+      namespace: options.namespace,
+      clusters: looked.declared.filter((c) => c.kind === 'NomadCluster'),
+      qualifier: connections.length > 1 ? name : undefined,
+      isMeant: matcher(options.name),
+    };
+    const finding = await kind.importer.find(looked.io, request, signal).catch(explained(kind, connection));
+    found.push(...finding.found.map((importable) => ({ ...importable, connection: name })));
+    skipped.push(...finding.skipped.map((s) => ({ ...s, connection: name })));
+  }
+  const made = manifestsOf(kind, found, options.namespace);
   return {
     manifests: made.manifests,
-    skipped: [...skipped, ...made.skipped].map((s) => ({ ...s, kind: kind.kind, connection: connection.name })),
+    skipped: [...skipped, ...made.skipped].map((s) => ({ ...s, kind: kind.kind })),
   };
 }
 

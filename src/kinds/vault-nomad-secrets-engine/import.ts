@@ -1,4 +1,4 @@
-import { manifestNameOf, type Importable, type Importer, type ImportRequest } from '../../contract/import.ts';
+import { manifestNameOf, unlike, type Importable, type Importer, type ImportRequest } from '../../contract/import.ts';
 import type { VaultApi } from '../../contract/target.ts';
 import { stringIn } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
@@ -16,8 +16,11 @@ export const vaultNomadSecretsEngineImporter: Importer = {
 
   async find(io, request, signal) {
     const api = io.vault(request.connection);
-    const paths = (await nomadMounts(api, signal)).filter(request.isMeant);
-    const engines = paths.map(async (path) => ({ path, engine: await importable(api, path, request, signal) }));
+    const mounts = [...(await nomadMounts(api, request, signal))].filter(([path]) => request.isMeant(path));
+    const engines = mounts.map(async (mount) => ({
+      path: mount[0],
+      engine: await importable(api, mount, request, signal),
+    }));
     const all = await Promise.all(engines);
     return {
       found: byLiveName(all.flatMap(({ engine }) => engine ?? [])),
@@ -31,22 +34,30 @@ export const vaultNomadSecretsEngineImporter: Importer = {
   },
 };
 
-/** Paths of the Nomad secrets engines, without a slash at the end. @throws TargetError */
-export async function nomadMounts(api: VaultApi, signal: AbortSignal): Promise<string[]> {
+/**
+ * Paths of the Nomad secrets engines, without a slash at the end, and the name of each one's manifest, by which roles name it.
+ * @throws TargetError
+ */
+export async function nomadMounts(
+  api: VaultApi,
+  { qualifier }: Pick<ImportRequest, 'qualifier'>,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, string>> {
   const mounts = await readMounts(api, SECRETS_MOUNT.table, signal);
-  return Object.entries(mounts)
+  const paths = Object.entries(mounts)
     .filter(([, { type }]) => type === SECRETS_MOUNT.type)
     .map(([path]) => path.replace(/\/$/, ''));
-}
-
-/** The name of an engine's manifest: roles name the engine by it. */
-export function engineName(path: string): string {
-  return manifestNameOf(path.replaceAll('/', '-'));
+  const names = new Map<string, string>();
+  for (const path of paths.sort()) {
+    const name = [path.replaceAll('/', '-'), ...(qualifier === undefined ? [] : [qualifier])].join('-');
+    names.set(path, unlike(manifestNameOf(name), new Set(names.values())));
+  }
+  return names;
 }
 
 async function importable(
   api: VaultApi,
-  path: string,
+  [path, metadataName]: readonly [path: string, name: string],
   { connection, clusters }: ImportRequest,
   signal: AbortSignal,
 ): Promise<Importable | undefined> {
@@ -62,7 +73,7 @@ async function importable(
   const hasKey = stringIn(access, 'access.clientCert') !== '';
   return {
     liveName: path,
-    metadataName: engineName(path),
+    metadataName,
     nameField: 'path',
     spec: {
       vaultRef: connection,
