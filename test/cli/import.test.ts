@@ -7,6 +7,7 @@ import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const RULES = 'namespace "default" {\n  policy = "read"\n}\n';
+const CERTIFICATE = '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n';
 
 describe('import', () => {
   const setting = useSandbox();
@@ -222,6 +223,30 @@ describe('import', () => {
         'update VaultNomadSecretsEngine Adopted',
       ]),
     );
+  });
+
+  it('names another variable for each secret, so that none is sent to where another one belongs', async () => {
+    for (const Name of ['sso', 'SSO', 'sso-2']) {
+      const Config = { OIDCDiscoveryURL: 'http://127.0.0.1:9', OIDCClientID: Name, OIDCClientSecret: 'x'.repeat(32) };
+      const body = { Name, Type: 'OIDC', TokenLocality: 'local', MaxTokenTTL: '1h', Config };
+      expect((await nomad.request('PUT', `/v1/acl/auth-method/${Name}`, body)).status).toBe(200);
+    }
+    const vault = new LiveVault(setting.sandbox.vault);
+    const { address, token: secret } = setting.sandbox.nomad;
+    for (const mount of ['nomad', 'team/nomad']) {
+      await vault.request('POST', `sys/mounts/${mount}`, { type: 'nomad' });
+      const access = { address, token: secret, client_cert: CERTIFICATE, client_key: 'key' };
+      expect((await vault.request('POST', `${mount}/config/access`, access)).status).toBe(204);
+    }
+    expect((await imported('--kind', 'AclAuthMethod', '--kind', 'VaultNomadSecretsEngine')).code).toBe(0);
+    const named = files().flatMap((file) => workspace.read(`../found/${file}`).match(/(?<=env: )\w+/g) ?? []);
+    expect(named.sort()).toEqual([
+      'NOMAD_ACCESS_SECRET_NOMAD_CLIENT_KEY',
+      'NOMAD_ACCESS_SECRET_SSO_2_2_OIDCCLIENTSECRET',
+      'NOMAD_ACCESS_SECRET_SSO_2_OIDCCLIENTSECRET',
+      'NOMAD_ACCESS_SECRET_SSO_OIDCCLIENTSECRET',
+      'NOMAD_ACCESS_SECRET_TEAM_NOMAD_CLIENT_KEY',
+    ]);
   });
 
   it('overwrites nothing', async () => {

@@ -1,7 +1,7 @@
 import { manifestNameOf, unlike, type Importable, type Importer, type ImportRequest } from '../../contract/import.ts';
 import type { VaultApi } from '../../contract/target.ts';
 import { stringIn } from '../../plan/value.ts';
-import { byLiveName } from '../imported.ts';
+import { byLiveName, secretVariable } from '../imported.ts';
 import { readMounts } from '../vault-object/mount.ts';
 import { readAccess } from './nomad-access.ts';
 import { readLease } from './nomad-lease.ts';
@@ -69,7 +69,7 @@ async function importable(
     const value = stringIn(access, `access.${field}`);
     return value === '' ? {} : { [field]: value };
   };
-  const variable = 'NOMAD_ACCESS_SECRET_CLIENT_KEY';
+  const variable = secretVariable(metadataName, 'client_key');
   const hasKey = stringIn(access, 'access.clientCert') !== '';
   return {
     liveName: path,
