@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import type { SpecRule } from '../../contract/kind.ts';
-import { connectionName, immutable, managed, nomadName, text, UUID } from '../schema.ts';
+import { byteLength, connectionName, immutable, managed, nomadName, text, UUID } from '../schema.ts';
 
 /** Nomad takes any text, and at login it does without the rule where the text is broken. */
 const BIND_NAME = /^(?:[a-zA-Z0-9-]|\$\{value\.[A-Za-z0-9_]+\})+$/;
@@ -13,10 +13,10 @@ export const aclBindingRuleSpec = z.strictObject({
     .regex(UUID, { error: 'must be the ID of an existing binding rule: a UUID in lower case' })
     .optional()
     .describe('Names a rule that exists already; it is never created. Immutable.'),
-  description: text(200)
+  description: text(256)
     .default('')
     .describe(
-      'Description, at most 200 bytes. A short marker of the owner follows it on Nomad, where rules have no name, but not where id names the rule.',
+      'Description, at most 200 bytes. A short marker of the owner follows it on Nomad, where rules have no name, but not where id names the rule: then it may have 256 bytes.',
     ),
   authMethod: nomadName.describe('Name of the auth method whose logins the rule is for. A change replaces the rule.'),
   selector: z
@@ -46,6 +46,12 @@ export type AclBindingRuleSpec = z.infer<typeof aclBindingRuleSpec>;
 export const aclBindingRuleRules: readonly SpecRule[] = [
   immutable('nomadRef'),
   immutable('id'),
+  {
+    cel: 'has(self.id) || size(bytes(self.description)) <= 200',
+    holds: ({ description, id }: AclBindingRuleSpec) => id !== undefined || byteLength(description) <= 200,
+    path: 'description',
+    message: 'must be at most 200 bytes where id does not name a rule: a marker follows it',
+  },
   {
     cel: "self.bindType == 'management' || has(self.bindName)",
     holds: ({ bindType, bindName }: AclBindingRuleSpec) => bindType === 'management' || bindName !== undefined,
