@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import type { NomadLeases } from '../contract/credential.ts';
+import type { NomadLeases, NomadTokens } from '../contract/credential.ts';
 import { UsageError } from '../contract/errors.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Transport } from '../http/http.ts';
@@ -16,7 +16,7 @@ import {
   vaultBehind,
   type DeclaredConnection,
 } from './connections.ts';
-import { openNomad, openUnauthenticated, openVault, type Open } from './opening.ts';
+import { openNomad, openNomadTokens, openUnauthenticated, openVault, type Open } from './opening.ts';
 import type { ManifestOptions } from './options.ts';
 import { InvalidManifests, loadManifests } from './session.ts';
 
@@ -28,6 +28,10 @@ export interface Looked {
   /** What is declared beside connections. */
   readonly resources: readonly Resource[];
   readonly io: { nomad(connection: string): NomadClient; vault(connection: string): VaultClient };
+  /** Why there is no credential for a connection, where there is none. */
+  trouble(connection: DeclaredConnection): string | undefined;
+  /** What a Nomad does before there is any token; the caller closes it. */
+  nomadTokens(connection: DeclaredConnection): NomadTokens;
   /** A way to a connection's server without its token; the caller closes it. */
   unauthenticated(connection: DeclaredConnection): Transport;
   /** What is not looked at, and why, a sentence each. */
@@ -35,14 +39,21 @@ export interface Looked {
   close(): Promise<void>;
 }
 
+/** What is looked at, beside what the manifests say. */
+export interface Wanted {
+  /** The kinds of connections that are needed. */
+  readonly kinds: ReadonlySet<DeclaredConnection['kind']>;
+  /** Whether a server is looked at, too, where there is no credential for it: one that a manifest or the environment names. */
+  readonly toleratesNoCredential?: boolean;
+}
+
 /**
  * The connections that manifests declare, or those of the environment.
- * @param wanted the kinds of connections that are needed.
  * @throws UsageError, InvalidManifests, TargetError
  */
 export async function openToLook(
   options: Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'>,
-  wanted: ReadonlySet<DeclaredConnection['kind']>,
+  { kinds: wanted, toleratesNoCredential = false }: Wanted,
   signal: AbortSignal,
 ): Promise<Looked> {
   const { env } = process;
@@ -58,7 +69,9 @@ export async function openToLook(
     isKubernetes: false,
   });
   const meant = all.filter(({ kind }) => wanted.has(kind));
-  const connections = meant.filter((c) => !c.isFromEnvironment || hasCredential(c.kind));
+  const connections = meant.filter(
+    (c) => !c.isFromEnvironment || hasCredential(c.kind) || (toleratesNoCredential && isSet(ADDRESS[c.kind])),
+  );
   const notes = meant
     .filter((c) => !connections.includes(c))
     .map(({ kind }) => `${kind} is left out: neither a manifest declares one, nor is ${TOKEN[kind]} set.`);
@@ -76,7 +89,7 @@ export async function openToLook(
     if (found !== undefined) return found;
     throw new UsageError(`there is no VaultServer named ${vault}, which spec.auth.vault names`);
   };
-  const access = { env, allowed: options.allowAddress ?? [], connections: together, leases };
+  const access = { env, allowed: options.allowAddress ?? [], connections: together, leases, toleratesNoCredential };
   const vaultsFirst = [...together].sort(
     (one, other) => Number(other.kind === 'VaultServer') - Number(one.kind === 'VaultServer'),
   );
@@ -85,7 +98,8 @@ export async function openToLook(
       const open = await (c.kind === 'NomadCluster' ? openNomad(c, access) : openVault(c, access));
       opened.set(`${c.kind}/${c.name}`, open);
       const { trouble } = open.credential;
-      if (trouble !== undefined) throw new UsageError(`${c.kind} ${c.name}: ${trouble.error}`);
+      if (trouble !== undefined && !toleratesNoCredential)
+        throw new UsageError(`${c.kind} ${c.name}: ${trouble.error}`);
     }
   } catch (error) {
     await close();
@@ -100,6 +114,8 @@ export async function openToLook(
     declared: all,
     resources: resources.filter((r) => !isConnection(r)),
     io,
+    trouble: ({ kind, name }) => opened.get(`${kind}/${name}`)?.credential.trouble?.error,
+    nomadTokens: (connection) => openNomadTokens(connection, access),
     unauthenticated: (connection) => openUnauthenticated(connection, access),
     notes,
     close,
@@ -112,8 +128,13 @@ function ofEnvironment(owner: string): ReturnType<typeof loadDirectory> {
 }
 
 const TOKEN = { NomadCluster: 'NOMAD_TOKEN', VaultServer: 'VAULT_TOKEN' } as const;
+const ADDRESS = { NomadCluster: 'NOMAD_ADDR', VaultServer: 'VAULT_ADDR' } as const;
+
+function isSet(variable: string): boolean {
+  return (process.env[variable] ?? '') !== '';
+}
 
 function hasCredential(kind: DeclaredConnection['kind']): boolean {
-  if ((process.env[TOKEN[kind]] ?? '') !== '') return true;
+  if (isSet(TOKEN[kind])) return true;
   return kind === 'VaultServer' && existsSync(join(homedir(), '.vault-token'));
 }

@@ -3,6 +3,7 @@ import { systemClock, type Clock } from '../contract/clock.ts';
 import type { Credential, NomadLeases, NomadTokens } from '../contract/credential.ts';
 import { TargetError, UsageError } from '../contract/errors.ts';
 import type { KubernetesApi } from '../contract/kubernetes.ts';
+import { noCredential } from '../credentials/credential-text.ts';
 import { Http, type HttpOptions } from '../http/http.ts';
 import { connectOptions, type TlsOptions } from '../http/tls.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
@@ -38,6 +39,8 @@ export interface Access {
   readonly random?: () => number;
   /** @see CredentialAccess.isLasting; default: no */
   readonly isLasting?: boolean;
+  /** Whether a connection without a credential is opened, too, and says so in the credential's `trouble`; default: no */
+  readonly toleratesNoCredential?: boolean;
   /** @see CredentialAccess.mayBootstrap; default: nothing is bootstrapped */
   readonly mayBootstrap?: MayBootstrap | undefined;
 }
@@ -67,10 +70,9 @@ export async function openNomad(
     made.client?.tokenChanged();
     onChange();
   };
-  const credential = await nomadCredential(connection, credentialAccess(access, changed), {
-    tokens: () => nomadTokens(options),
-    leases: access.leases ?? noLeases,
-  });
+  const ways = { tokens: () => nomadTokens(options), leases: access.leases ?? noLeases };
+  const opening = nomadCredential(connection, credentialAccess(access, changed), ways);
+  const credential = await tolerated(opening, access);
   const client = new NomadClient({ ...options, token: credential });
   made.client = client;
   return { client, credential, close: () => client.close() };
@@ -103,7 +105,8 @@ export async function openVault(
   const { namespace } = connection.spec as VaultServerSpec;
   guardAddress(connection, vaultEnvironment(access.env).address, 'VAULT_ADDR', access);
   const options = { ...httpOf(connection, access), namespace };
-  const credential = await vaultCredential(connection, credentialAccess(access, onChange), () => vaultTokens(options));
+  const opening = vaultCredential(connection, credentialAccess(access, onChange), () => vaultTokens(options));
+  const credential = await tolerated(opening, access);
   const leases = nomadLeases(options, credential);
   const client = new VaultClient({ ...options, token: credential });
   const close = async (): Promise<void> => {
@@ -111,6 +114,16 @@ export async function openVault(
     await leases.close();
   };
   return { client, credential, leases, close };
+}
+
+/** @throws UsageError */
+async function tolerated(opening: Promise<Credential>, { toleratesNoCredential = false }: Access): Promise<Credential> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (!toleratesNoCredential || !(error instanceof UsageError)) throw error;
+    return noCredential(error.message);
+  }
 }
 
 function noLeases(vault: string): never {

@@ -1,3 +1,4 @@
+import type { Credential } from '../contract/credential.ts';
 import { TargetError } from '../contract/errors.ts';
 import type { Unreadable } from '../plan/step.ts';
 
@@ -23,4 +24,17 @@ export function denied(error: string): { readonly trouble: Unreadable } {
 /** What a request gets to hear that can't be sent for want of a credential. */
 export function withoutCredential({ error, reason }: Unreadable): TargetError {
   return new TargetError(error, { class: reason === 'Unavailable' ? 'transient' : 'denied' });
+}
+
+/** What can't be had as long as we run. @param error why, and what to do. */
+export function noCredential(error: string): Credential {
+  const { trouble } = denied(error);
+  return {
+    trouble,
+    token: () => {
+      throw withoutCredential(trouble);
+    },
+    replaced: () => Promise.resolve(false),
+    close: () => Promise.resolve(),
+  };
 }

@@ -33,10 +33,14 @@ interface Patient {
   readonly name: string;
   /** Asks without a token, once. @throws Error where nobody answers. */
   readonly probe: (path: string, signal: AbortSignal) => Promise<Answer>;
+  /** Why there is no token to ask with, where there is none: then `api` refuses everything. */
+  readonly trouble: string | undefined;
 }
 export interface NomadPatient extends Patient {
   readonly kind: 'NomadCluster';
   readonly api: NomadApi;
+  /** Whether its ACLs were ever bootstrapped; undefined where that can't be told. */
+  readonly wasBootstrapped: (signal: AbortSignal) => Promise<boolean | undefined>;
 }
 export interface VaultPatient extends Patient {
   readonly kind: 'VaultServer';

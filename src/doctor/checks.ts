@@ -1,6 +1,7 @@
 import type { NomadCheck, VaultCheck } from './check.ts';
 import { nomadClock, vaultClock } from './clocks.ts';
 import { audiences } from './audiences.ts';
+import { keysReached } from './jwks-reach.ts';
 import { jwksPublished, keysKnown } from './keys.ts';
 import { nomadReachable, nomadToken } from './nomad.ts';
 import { bindingRules, expiredTokens, namedPolicies } from './nomad-references.ts';
@@ -26,6 +27,7 @@ export const vaultChecks: readonly VaultCheck[] = [
   vaultToken,
   vaultRights,
   leftovers,
+  keysReached,
   keysKnown,
   audiences,
   rolePolicies,

@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey } from 'node:crypto';
 import { problem, type Found, type NomadCheck, type NomadPatient, type VaultCheck } from './check.ts';
-import { jwtConfig, jwtMounts, nomadOf, type JwtConfig } from './mounts.ts';
+import { jwtConfig, jwtMounts, nomadOf, urlsOf, type JwtConfig } from './mounts.ts';
 
 const JWKS_PATH = '/.well-known/jwks.json';
 
@@ -59,10 +59,6 @@ export const keysKnown: VaultCheck = {
     return found;
   },
 };
-
-function urlsOf({ jwks_url, jwks_pairs }: JwtConfig): string[] {
-  return [jwks_url, ...(jwks_pairs ?? []).map((pair) => pair.jwks_url)].filter((url) => url !== '');
-}
 
 const kid = (key: Jwk): string => key.kid ?? '(without an id)';
 

@@ -39,6 +39,7 @@ export interface JwtConfig {
   readonly default_role: string;
   readonly jwks_url: string;
   readonly jwks_pairs: readonly { readonly jwks_url: string }[] | null;
+  readonly oidc_discovery_url: string;
   readonly jwt_supported_algs: readonly string[] | null;
   readonly jwt_validation_pubkeys: readonly string[] | null;
 }
@@ -46,6 +47,11 @@ export interface JwtConfig {
 /** @returns undefined where the mount has none. @throws TargetError */
 export function jwtConfig(api: VaultApi, path: string, signal: AbortSignal): Promise<JwtConfig | undefined> {
   return api.read<JwtConfig>(`auth/${path}/config`, signal);
+}
+
+/** Where it gets its keys. */
+export function urlsOf({ jwks_url, jwks_pairs }: JwtConfig): string[] {
+  return [jwks_url, ...(jwks_pairs ?? []).map((pair) => pair.jwks_url)].filter((url) => url !== '');
 }
 
 export interface JwtRole {

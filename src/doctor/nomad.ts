@@ -1,5 +1,6 @@
 import { messageOf, TargetError } from '../contract/errors.ts';
-import { problem, warning, type Found, type NomadCheck } from './check.ts';
+import { ACLS_OFF } from '../kinds/operator-token.ts';
+import { problem, warning, type Found, type NomadCheck, type NomadPatient } from './check.ts';
 
 export const nomadReachable: NomadCheck = {
   name: 'nomad-reachable',
@@ -41,33 +42,51 @@ export const nomadToken: NomadCheck = {
   name: 'nomad-token',
   fine: 'ACLs are on, and our token is one of management',
   isBasic: true,
-  async look({ api }, { signal, now }) {
+  async look(nomad, { signal, now }) {
+    if (nomad.trouble !== undefined) return [await withoutToken(nomad, nomad.trouble, signal)];
     try {
-      const self = (await api.get<Self>('/v1/acl/token/self', {}, signal))?.body;
+      const self = (await nomad.api.get<Self>(SELF, {}, signal))?.body;
       return self === undefined ? [] : judged(self, now());
     } catch (error) {
       if (!(error instanceof TargetError)) throw error;
-      return [refused(error)];
+      if (isOff(error.message)) return [OFF];
+      if (error.class !== 'denied') throw error;
+      return [await refused(nomad, signal)];
     }
   },
 };
 
-function refused(error: TargetError): Found {
-  if (/ACL support disabled/.test(error.message))
-    return problem(
-      '',
-      'ACLs are off: everybody may do everything',
-      'Set `acl { enabled = true }` in the configuration of every agent, restart them, and run `nomad acl bootstrap` once.',
-    );
-  if (error.class !== 'denied') throw error;
+const SELF = '/v1/acl/token/self';
+const isOff = (words: string): boolean => words.includes('ACL support disabled') || words.includes(ACLS_OFF);
+const OFF = problem(
+  '',
+  'ACLs are off: everybody may do everything',
+  'Set `acl { enabled = true }` in the configuration of every agent, restart them, and run `nomad acl bootstrap` once.',
+);
+const NEVER_BOOTSTRAPPED = problem(
+  '',
+  'ACLs are on, and nobody has bootstrapped them yet: whoever comes first can, and may do everything from then on',
+  'Declare `spec.bootstrap` and run `nomad-access bootstrap`, or run `nomad acl bootstrap` once and keep what it prints.',
+);
+
+async function refused(nomad: NomadPatient, signal: AbortSignal): Promise<Found> {
+  if ((await nomad.wasBootstrapped(signal)) === false) return NEVER_BOOTSTRAPPED;
   return problem(
     '',
     'Nomad does not accept our token: it does not know it, or it has expired',
-    'Give a valid management token. Where nobody has ever made one, declare `spec.bootstrap` and run `nomad-access bootstrap`, or run `nomad acl bootstrap` once and keep what it prints.',
+    'Give a valid management token.',
   );
 }
 
+/** @param trouble why there is none. */
+async function withoutToken(nomad: NomadPatient, trouble: string, signal: AbortSignal): Promise<Found> {
+  if (isOff((await nomad.probe(SELF, signal)).text)) return OFF;
+  if ((await nomad.wasBootstrapped(signal)) === false) return NEVER_BOOTSTRAPPED;
+  return problem('', `we have no token for it: ${trouble}`, 'Give a management token, or correct spec.auth.');
+}
+
 function judged({ AccessorID, Type, ExpirationTime }: Self, now: number): Found[] {
+  if (AccessorID === ACLS_OFF) return [OFF];
   const object = `token/${AccessorID}`;
   if (Type !== 'management')
     return [

@@ -1,4 +1,4 @@
-import { messageOf } from '../contract/errors.ts';
+import { messageOf, TargetError } from '../contract/errors.ts';
 import { problem, warning, type VaultCheck } from './check.ts';
 
 /** What sys/health answers by its status. */
@@ -39,9 +39,19 @@ export const vaultToken: VaultCheck = {
   name: 'vault-token',
   fine: 'Vault accepts our token',
   isBasic: true,
-  async look({ api }, { signal }) {
-    const self = await api.read<Self>('auth/token/lookup-self', signal);
-    if (self === undefined || self.ttl === 0 || self.renewable || self.ttl > SOON) return [];
+  async look({ api, trouble }, { signal }) {
+    if (trouble !== undefined)
+      return [problem('', `we have no token for it: ${trouble}`, 'Give a token, or correct spec.auth.')];
+    const self = await api.read<Self>('auth/token/lookup-self', signal).catch(refusal);
+    if (self === 'unknown')
+      return [
+        problem(
+          'token',
+          'Vault does not accept our token: it does not know it, or it has ended or was revoked',
+          'Give a valid one, or let nomad-access log in (spec.auth of the VaultServer).',
+        ),
+      ];
+    if (self === 'unseen' || self === undefined || self.ttl === 0 || self.renewable || self.ttl > SOON) return [];
     return [
       warning(
         'token',
@@ -51,3 +61,9 @@ export const vaultToken: VaultCheck = {
     ];
   },
 };
+
+/** A token that is known may lack the right to look at itself, which it does not need. */
+function refusal(error: unknown): 'unknown' | 'unseen' {
+  if (!(error instanceof TargetError) || error.class !== 'denied') throw error;
+  return error.message.includes('invalid token') ? 'unknown' : 'unseen';
+}

@@ -1,6 +1,9 @@
 import { TargetError } from '../contract/errors.ts';
 import type { NomadApi } from '../contract/target.ts';
 
+/** Accessor ID of what a Nomad whose ACLs are off has for everybody's token, a client's (1.11.3). */
+export const ACLS_OFF = 'acls-disabled';
+
 /** The token that we ourselves act by. */
 export interface OperatorToken {
   readonly AccessorID: string;
@@ -18,8 +21,13 @@ export async function operatorToken(api: NomadApi, signal: AbortSignal): Promise
  * @throws TargetError `denied` for any other than a management token.
  */
 export async function requireManagement(api: NomadApi, signal: AbortSignal): Promise<void> {
-  const type = (await operatorToken(api, signal))?.Type;
+  const token = await operatorToken(api, signal);
+  const type = token?.Type;
   if (type === 'management') return;
+  if (token?.AccessorID === ACLS_OFF)
+    throw new TargetError(`${api.address}: ACLs are off there: set \`acl { enabled = true }\` on every agent`, {
+      class: 'denied',
+    });
   throw new TargetError(
     `${api.address}: the token given for this NomadCluster is ${type === undefined ? 'no ACL token' : `a ${type} token`}, and Nomad shows it only the policies that it holds itself: give a management token`,
     { class: 'denied' },

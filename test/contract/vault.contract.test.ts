@@ -1,5 +1,7 @@
-import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { rootCertificates } from 'node:tls';
+import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LiveVault } from '../e2e/live.ts';
 import { implementations, type Implementation } from './implementations.ts';
@@ -427,6 +429,23 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
           .sign(privateKey);
         const { status, errors } = await vault.login('leased', 'service', jwt);
         expect([status, errors]).toEqual([400, [expect.stringContaining('no known key successfully validated')]]);
+      });
+      it('by a key that is not known has the keys fetched anew, and says where they cannot be', async () => {
+        const jwks = createServer((_request, response) => response.end('{"keys":[]}'));
+        await new Promise<void>((done) => jwks.listen(0, '127.0.0.1', done));
+        const url = `http://127.0.0.1:${String((jwks.address() as AddressInfo).port)}/`;
+        await vault.request('POST', 'sys/auth/remote', { type: 'jwt' });
+        const config = await vault.request('POST', 'auth/remote/config', { jwks_url: url });
+        expect(config.status).toBe(204);
+        const role = { role_type: 'jwt', user_claim: 'sub', bound_audiences: ['vault.io'] };
+        await vault.request('POST', 'auth/remote/role/r', role);
+        const part = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+        const login = (): Promise<{ status: number; errors?: string[] }> =>
+          vault.login('remote', 'r', `${part({ alg: 'RS256', kid: 'unknown' })}.${part({ sub: 'x' })}.c2lnbmVk`);
+        const words = async (): Promise<unknown> => (await login()).errors?.join();
+        expect(await words()).toMatch(/^error validating token: (?!.*fetching keys).*signature/);
+        await new Promise((done) => jwks.close(done));
+        expect(await words()).toMatch(/^error validating token: .*fetching keys/);
       });
       it('where nothing is configured, or nothing mounted, is refused', async () => {
         await vault.request('POST', 'sys/auth/bare', { type: 'jwt' });

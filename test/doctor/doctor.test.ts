@@ -72,6 +72,23 @@ describe('doctor', () => {
       expect([code, last]).toEqual([1, expect.objectContaining({ check: 'nomad-token', severity: 'error' })]);
       expect(findings.filter(({ connection }) => connection === 'VaultServer/default').length).toBeGreaterThan(5);
     });
+    it.each(['of the environment', 'that is declared'])(
+      'finds that there is no token for a cluster %s, and still looks at Vault',
+      async (where) => {
+        const spec = `address: ${setting.sandbox.nomad.address}\nauth: { tokenEnv: NOMAD_TOKEN }`;
+        workspace.write('cluster.yaml', manifest('NomadCluster', 'default', spec));
+        const files = where === 'that is declared' ? ['-f', 'manifests'] : [];
+        const { code, stdout } = await workspace.start(['doctor', ...files], { NOMAD_TOKEN: '' }).outcome;
+        expect([code, stdout]).toEqual([
+          1,
+          expect.stringContaining(
+            'we have no token for it: NomadCluster default: the environment variable NOMAD_TOKEN',
+          ),
+        ]);
+        expect(stdout).toContain('ok      NomadCluster/default answers, and has a leader');
+        expect(stdout).toContain('ok      VaultServer/default every JWT auth mount is configured');
+      },
+    );
     it('finds a token that may not manage ACLs', async () => {
       const { body } = await token({});
       const { stdout } = await workspace.start(['doctor'], { NOMAD_TOKEN: body.SecretID }).outcome;
@@ -120,6 +137,26 @@ describe('doctor', () => {
       const { ailments } = await diagnose(workspace);
       expect(ailments).toEqual(['error vault-reachable']);
     });
+    it('finds a token that Vault does not know, and looks no further there', async () => {
+      const { code, stdout } = await workspace.start(['doctor', '-o', 'json'], { VAULT_TOKEN: 'hvs.gone' }).outcome;
+      const { findings } = JSON.parse(stdout) as { findings: { check: string; severity: string }[] };
+      expect([code, findings.at(-1)]).toEqual([
+        1,
+        expect.objectContaining({ check: 'vault-token', severity: 'error' }),
+      ]);
+      expect(stdout).toContain('Vault does not accept our token');
+    });
+    it('finds nothing wrong with a token that may not look at itself', async () => {
+      const all = 'path "*" { capabilities = ["create", "read", "update", "delete", "list", "sudo"] }';
+      const policy = `${all}\npath "auth/token/lookup-self" { capabilities = ["deny"] }`;
+      const { outcome } = workspace.start(['doctor'], { VAULT_TOKEN: await limited(policy) });
+      const { code, stdout } = await outcome;
+      expect([code, stdout]).toEqual([0, expect.stringContaining('0 errors, 0 warnings')]);
+    });
+    it('finds that there is no token for it', async () => {
+      const { code, stdout } = await workspace.start(['doctor'], { VAULT_TOKEN: '' }).outcome;
+      expect([code, stdout]).toEqual([1, expect.stringContaining('ERROR   VaultServer/default we have no token')]);
+    });
     it('finds what the token may not do of what is declared', async () => {
       await integrated();
       const some = `path "sys/auth" { capabilities = ["read"] }
@@ -145,6 +182,16 @@ path "sys/policies/acl" { capabilities = ["list"] }`;
       expect(ailments).toEqual(['error vault-keys auth/jwt-nomad/config', 'error vault-keys auth/jwt-nomad/config']);
       expect(words).toContain('and Vault accepts only ES512 there');
       expect(words).toContain('it lacks Nomad’s key');
+    });
+    it('finds that it cannot fetch the keys by which it verifies workloads', async () => {
+      await integrated();
+      setting.sandbox.onRequest = ({ phase, path, method }) =>
+        phase === 'before' && path === '/.well-known/jwks.json' && method === 'GET'
+          ? { status: 503, body: 'no', headers: {} }
+          : undefined;
+      const { ailments, words } = await diagnose(workspace, '-f', 'manifests');
+      expect(ailments).toContain('error vault-jwks auth/jwt-nomad/config');
+      expect(words).toContain('use syncKeys');
     });
     it('finds a policy that a role names and that is not there, and an accessor of a mount that is gone', async () => {
       await integrated();

@@ -180,4 +180,40 @@ describe.skipIf(!requireServers('nomad', 'vault'))('doctor on real servers', () 
     await onVault('secrets', 'disable', 'nomad');
     await healthy();
   });
+
+  it('a token of Vault that was revoked', async () => {
+    const token = (await onVault('token', 'create', '-field=token')).trim();
+    await onVault('token', 'revoke', token);
+    const { code, stdout } = await workspace.start(['doctor', '-f', 'manifests'], { VAULT_TOKEN: token }).outcome;
+    expect([code, stdout]).toEqual([1, expect.stringContaining('Vault does not accept our token')]);
+    expect(stdout).toContain('1 errors, 0 warnings');
+  });
+});
+
+describe.skipIf(!requireServers('nomad'))('doctor on a Nomad without a management token', () => {
+  const TOKEN = '11111111-1111-1111-1111-111111111111';
+
+  it.each([
+    ['whose ACLs are off', { acl: false }, 'ACLs are off: everybody may do everything'],
+    ['that nobody has bootstrapped', {}, 'nobody has bootstrapped them yet'],
+  ])('%s: says so, with a token and without one', async (_which, options, words) => {
+    const nomad = await startNomad({ client: false, bootstrap: false, ...options });
+    const workspace = new Workspace({ nomad: { address: nomad.address, token: TOKEN } });
+    try {
+      for (const token of ['', TOKEN]) {
+        const { code, stdout } = await workspace.start(['doctor'], { NOMAD_TOKEN: token }).outcome;
+        expect([token, code, stdout]).toEqual([token, 1, expect.stringContaining(words)]);
+        expect(stdout).toMatch(/1 errors, 0 warnings/);
+      }
+      if ('acl' in options) {
+        workspace.write('policy.yaml', manifest('AclPolicy', 'p', 'rules: \'node { policy = "read" }\''));
+        expect(JSON.stringify((await workspace.plan()).steps)).toMatch(/set `?acl \{ enabled = true \}/);
+      }
+      // It was only asked.
+      if (!('acl' in options)) expect((await nomad.run('acl', 'bootstrap')).code).toBe(0);
+    } finally {
+      workspace.dispose();
+      await nomad.stop();
+    }
+  });
 });

@@ -1,3 +1,4 @@
+import { TargetError } from '../../contract/errors.ts';
 import type { Answer, Finding, NomadPatient, Setting, Severity, VaultPatient } from '../../doctor/check.ts';
 import { examine } from '../../doctor/examine.ts';
 import type { Transport } from '../../http/http.ts';
@@ -15,7 +16,8 @@ export interface DoctorOptions extends Pick<ManifestOptions, 'file' | 'owner' | 
 
 /** What is wrong on the servers, and what to do. Exit code 1 where there is an error. */
 export async function doctor(options: DoctorOptions, terminal: Terminal, signal: AbortSignal): Promise<number> {
-  const looked = await openToLook(options, new Set(['NomadCluster', 'VaultServer']), signal);
+  const wanted = { kinds: new Set(['NomadCluster', 'VaultServer'] as const), toleratesNoCredential: true };
+  const looked = await openToLook(options, wanted, signal);
   const transports = new Map(looked.connections.map((c) => [c, looked.unauthenticated(c)]));
   try {
     for (const note of looked.notes) terminal.err(note);
@@ -28,20 +30,45 @@ export async function doctor(options: DoctorOptions, terminal: Terminal, signal:
 }
 
 function settingOf(
-  { io, resources }: Looked,
+  looked: Looked,
   transports: ReadonlyMap<DeclaredConnection, Transport>,
   makeToken: boolean,
   signal: AbortSignal,
 ): Setting {
+  const { io, resources } = looked;
   const nomads: NomadPatient[] = [];
   const vaults: VaultPatient[] = [];
   for (const [connection, transport] of transports) {
     const { kind, name } = connection;
     const probe = (path: string, until: AbortSignal): Promise<Answer> => probed(transport, path, until);
-    if (kind === 'NomadCluster') nomads.push({ kind, name, api: io.nomad(name), probe });
-    else vaults.push({ kind, name, api: io.vault(name), probe });
+    const patient = { name, probe, trouble: looked.trouble(connection) };
+    if (kind === 'VaultServer') vaults.push({ ...patient, kind, api: io.vault(name) });
+    else
+      nomads.push({
+        ...patient,
+        kind,
+        api: io.nomad(name),
+        wasBootstrapped: (s) => wasBootstrapped(looked, connection, s),
+      });
   }
   return { nomads, vaults, resources, makeToken, signal, now: Date.now };
+}
+
+/** A SecretID that is none tells, and does nothing. */
+async function wasBootstrapped(
+  looked: Looked,
+  connection: DeclaredConnection,
+  signal: AbortSignal,
+): Promise<boolean | undefined> {
+  const tokens = looked.nomadTokens(connection);
+  try {
+    return (await tokens.bootstrap('none', signal)) === 'done before';
+  } catch (error) {
+    if (error instanceof TargetError) return undefined;
+    throw error;
+  } finally {
+    await tokens.close();
+  }
 }
 
 /** The server's clock is told in whole seconds, somewhere between the request and the reply. */

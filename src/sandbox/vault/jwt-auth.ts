@@ -175,7 +175,7 @@ export class JwtAuth {
       }
       const url = text(this.config?.['jwks_url']);
       if (url === '') throw new Error('no known key successfully validated the token signature');
-      return (await jwtVerify(jwt, createRemoteJWKSet(new URL(url)), options)).payload;
+      return (await jwtVerify(jwt, createRemoteJWKSet(new URL(url)), options).catch(inVaultsWords)).payload;
     } catch (error) {
       throw invalid(
         `error validating token: error verifying token signature: ${error instanceof Error ? error.message : ''}`,
@@ -188,6 +188,14 @@ export class JwtAuth {
     if (role === undefined) throw missing();
     return role;
   }
+}
+
+/** Of its OIDC library (coreos/go-oidc, RemoteKeySet). */
+function inVaultsWords(error: unknown): never {
+  const { code, message } = error as Error & { readonly code?: string };
+  if (code === 'ERR_JWKS_NO_MATCHING_KEY') throw new Error('failed to verify id token signature');
+  const isUnfetched = code === 'ERR_JOSE_GENERIC' || code === 'ERR_JWKS_TIMEOUT' || error instanceof TypeError;
+  throw isUnfetched ? new Error(`fetching keys oidc: get keys failed ${message}`) : error;
 }
 
 function worded(claim: unknown): string {
