@@ -32,6 +32,8 @@ export interface Importable {
   readonly nameField?: 'name' | 'path';
   /** Everything that the server has: what is a default anyway is left out of the manifest. */
   readonly spec: Readonly<Record<string, unknown>>;
+  /** Whether all regions of a federation have it: then it is imported from one of them. */
+  readonly isShared?: boolean;
   /** What a reader of the manifest must know or complete, a sentence each. */
   readonly notes: readonly string[];
 }

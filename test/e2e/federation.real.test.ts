@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
@@ -135,6 +135,30 @@ describe.skipIf(!requireServers('nomad'))('two federated regions', () => {
     expect(corrected?.ModifyIndex).toBe((changed?.ModifyIndex ?? 0) + 1);
     await operator.stop();
     expect(await applied()).toEqual([]);
+    await workspace.destroy();
+  });
+
+  it('imported together, what they share is imported once: nothing is declared twice, and a plan says nothing to do', async () => {
+    workspace.write('all.yaml', ...EVERYTHING);
+    await applied();
+    const { body } = await east.request<{ AccessorID: string }>('POST', '/v1/acl/token', {
+      Name: 'of the east',
+      Type: 'client',
+      Policies: ['nodes'],
+    });
+    const cluster = (region: 'east' | 'west'): string =>
+      manifest('NomadCluster', region, `address: ${federation[region].address}\nauth: { tokenEnv: NOMAD_TOKEN }`);
+    const connections = join(workspace.folder, 'connections.yaml');
+    writeFileSync(connections, [cluster('east'), cluster('west')].join('---\n'));
+    const given = ['-f', connections, '--allow-address', federation.east.address];
+    const found = await workspace.run('import', '--out', 'found', ...given);
+    expect([found.code, found.stderr]).toEqual([0, expect.stringContaining('west is of one federation with east')]);
+    // Of tokens: one of each region, and two for both, of which one is that of the replication.
+    expect(found.stdout).toContain('AclPolicy: 1\nAclRole: 1\nAclToken: 4\nAclAuthMethod: 1\n');
+    const { stdout } = await workspace.run('plan', '-f', 'found', '--state', 'found.json', '-o', 'json', ...given);
+    const { steps } = JSON.parse(stdout) as { steps: { action: string; reason: string }[] };
+    expect(new Set(steps.map((s) => `${s.action} ${s.reason}`))).toEqual(new Set(['noop Adopted']));
+    await east.request('DELETE', `/v1/acl/token/${body.AccessorID}`);
     await workspace.destroy();
   });
 

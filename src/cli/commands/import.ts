@@ -7,6 +7,7 @@ import { manifestsOf, type ImportedManifest, type Located } from '../../import/m
 import { kinds } from '../../kinds/index.ts';
 import { printable } from '../../plan/render.ts';
 import type { DeclaredConnection } from '../connections.ts';
+import { sharing } from '../federations.ts';
 import { openToLook, type Looked } from '../looked-at.ts';
 import type { ManifestOptions } from '../options.ts';
 import type { Output } from '../report.ts';
@@ -27,16 +28,25 @@ interface Found {
   readonly skipped: readonly (Skipped & { readonly kind: string; readonly connection: string })[];
 }
 
+/** For a NomadCluster, another one that has all that their regions share. */
+type Sharing = ReadonlyMap<string, string>;
+
 /** Live objects as manifests, in a new folder. Exit code 1 where a server could not be asked. */
 export async function importLive(options: ImportOptions, terminal: Terminal, signal: AbortSignal): Promise<number> {
   const wanted = importable(options.kind ?? []);
   const folder = resolve(process.cwd(), options.out);
   await requireEmpty(folder, options.out);
   const sources = new Set(wanted.map(({ importer }) => importer.from));
-  const looked = await openToLook(options, sources, signal);
+  const looked = await openToLook(options, { kinds: sources }, signal);
   try {
     for (const note of looked.notes) terminal.err(note);
-    const found = await findAll(wanted, looked, options, signal);
+    const clusters = looked.connections.filter((c) => c.kind === 'NomadCluster').map((c) => c.name);
+    const shared = await sharing(clusters, (name) => looked.io.nomad(name), signal);
+    for (const [name, first] of shared)
+      terminal.err(
+        `NomadCluster ${name} is of one federation with ${first}: what their regions share is imported from there.`,
+      );
+    const found = await findAll(wanted, looked, shared, options, signal);
     await writeFiles(folder, found.manifests);
     print(found, options, terminal);
     return 0;
@@ -59,16 +69,23 @@ function importable(names: readonly string[]): Importing[] {
 async function findAll(
   wanted: readonly Importing[],
   looked: Looked,
+  shared: Sharing,
   options: ImportOptions,
   signal: AbortSignal,
 ): Promise<Found> {
   const all: Found[] = [];
-  for (const kind of wanted) all.push(await findOf(kind, looked, options, signal));
+  for (const kind of wanted) all.push(await findOf(kind, looked, shared, options, signal));
   return { manifests: all.flatMap((f) => f.manifests), skipped: all.flatMap((f) => f.skipped) };
 }
 
 /** Those of one kind on all connections: in one folder each manifest has a name of its own. */
-async function findOf(kind: Importing, looked: Looked, options: ImportOptions, signal: AbortSignal): Promise<Found> {
+async function findOf(
+  kind: Importing,
+  looked: Looked,
+  shared: Sharing,
+  options: ImportOptions,
+  signal: AbortSignal,
+): Promise<Found> {
   const connections = looked.connections.filter((c) => c.kind === kind.importer.from);
   const found: Located[] = [];
   const skipped: Omit<Found['skipped'][number], 'kind'>[] = [];
@@ -83,7 +100,8 @@ async function findOf(kind: Importing, looked: Looked, options: ImportOptions, s
       isMeant: matcher(options.name),
     };
     const finding = await kind.importer.find(looked.io, request, signal).catch(explained(kind, connection));
-    found.push(...finding.found.map((importable) => ({ ...importable, connection: name })));
+    const own = shared.has(name) ? finding.found.filter(({ isShared }) => isShared !== true) : finding.found;
+    found.push(...own.map((importable) => ({ ...importable, connection: name })));
     skipped.push(...finding.skipped.map((s) => ({ ...s, connection: name })));
   }
   const made = manifestsOf(kind, found, options.namespace);

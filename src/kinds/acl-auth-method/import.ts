@@ -43,6 +43,7 @@ function importable(
   return {
     liveName,
     nameField: 'name',
+    isShared: true,
     spec,
     notes: secrets.map((path) => `Nomad does not tell spec.${path}: set ${variable(path)}, or name another place.`),
   };

@@ -38,7 +38,7 @@ function nameOf({ fields }: Live): string {
 function importable(live: Live, request: ImportRequest): Importable | undefined {
   const { description: text, bindName, ...rest } = live.fields;
   const description = typeof text === 'string' ? text : '';
-  const base = { liveName: nameOf(live), distinction: (live.id ?? '').slice(0, 8), notes: [] };
+  const base = { liveName: nameOf(live), distinction: (live.id ?? '').slice(0, 8), notes: [], isShared: true };
   const spec = { nomadRef: request.connection, ...rest, ...(bindName !== '' && { bindName }) };
   const marker = markerOf(description);
   if (marker === undefined) return { ...base, spec: { id: live.id, ...spec, description } };

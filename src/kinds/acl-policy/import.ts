@@ -19,7 +19,8 @@ export const aclPolicyImporter: Importer = {
       .filter((name) => name !== 'anonymous')
       .map(async (liveName) => {
         const live = await fetchPolicy(api, liveName, signal);
-        return live && { liveName, nameField: 'name' as const, spec: specOf(connection, live.fields), notes: [] };
+        const spec = live && specOf(connection, live.fields);
+        return spec && { liveName, nameField: 'name' as const, spec, notes: [], isShared: true };
       });
     const found = (await Promise.all(read)).filter((policy) => policy !== undefined);
     return { found: byLiveName(found), skipped };

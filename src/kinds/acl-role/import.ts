@@ -14,7 +14,7 @@ export const aclRoleImporter: Importer = {
       .map((role) => {
         const { description, policies } = liveRole(role).fields;
         const spec = { nomadRef: connection, description, policies };
-        return { liveName: role.Name, nameField: 'name' as const, spec, notes: [] };
+        return { liveName: role.Name, nameField: 'name' as const, spec, notes: [], isShared: true };
       });
     return { found: byLiveName(found), skipped: [] };
   },

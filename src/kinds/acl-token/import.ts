@@ -55,6 +55,7 @@ function namedToken(live: Live, { connection }: ImportRequest): Importable | str
     liveName: name,
     distinction: (live.id ?? '').slice(0, 8),
     nameField: 'name',
+    isShared: live.fields['global'] === true,
     spec: { accessorId: live.id, ...specOf(live, connection), writeSecretTo: { none: {} } },
     notes: notesOf(live),
   };
@@ -73,7 +74,8 @@ function ownToken(
   if (name === undefined)
     return 'it carries the marker of a resource of another name, namespace or installation, which has a manifest of its own';
   const spec = { ...specOf(live, connection), writeSecretTo: { none: {} } };
-  return { liveName: base, metadataName: name, nameField: 'name', spec, notes: [NO_SINK, ...notesOf(live)] };
+  const isShared = live.fields['global'] === true;
+  return { liveName: base, metadataName: name, nameField: 'name', isShared, spec, notes: [NO_SINK, ...notesOf(live)] };
 }
 
 /** A token goes on being linked to a role that was deleted: that has an ID, and no name any more. */
