@@ -3,6 +3,7 @@ import type { Resource } from '../contract/resource.ts';
 import type { RecordedConnection } from '../contract/state.ts';
 import type { Connection } from '../engine/world.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
+import { loginNeeds } from '../kinds/login-needs.ts';
 import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
@@ -121,6 +122,7 @@ function connectionOf(kind: ConnectionKind, name: string, spec: Spec, origin: Or
     rereadMs: 1000 * seconds('resyncInterval' in spec ? spec.resyncInterval : spec.sweepInterval),
     ...('requestBudget' in spec && { requestBudget: spec.requestBudget }),
     ...(grants && { grants }),
+    loginNeeds: loginNeeds(kind, name, spec),
     spec,
     ...origin,
   };

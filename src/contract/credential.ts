@@ -1,4 +1,5 @@
 import type { Unreadable } from '../plan/step.ts';
+import type { Fields } from '../plan/value.ts';
 
 /**
  * Who we are to a server, as of now: a text that may be replaced, renewed or lost while requests are sent. Never logged
@@ -81,6 +82,17 @@ export interface NomadLeases {
   renew(lease: Lease, signal: AbortSignal): Promise<Lease>;
   /** @throws TargetError */
   revoke(lease: Lease, signal: AbortSignal): Promise<void>;
+}
+
+/** A live object without which a connection gets no credential. */
+export interface LoginNeed {
+  /** The connection that the object is on: another one where Vault gives a token for Nomad. */
+  readonly connection: string;
+  readonly type: string;
+  /** Without one, any object of the type will do that has the fields. */
+  readonly name?: string;
+  /** What the object must hold for that. */
+  readonly fields: Fields;
 }
 
 /** Where the first management token of a cluster is kept. What is there is never written over. */

@@ -13,6 +13,7 @@ import {
   type PlannedStep,
   type Unreadable,
 } from '../plan/step.ts';
+import { retainedForLogin } from './logins.ts';
 import { withVerdicts } from './verdicts.ts';
 import { existenceLookup, objectLookup } from './tracker.ts';
 import { connectionBehind, contextOf, kindOf, missingConnection, typeOf, type World } from './world.ts';
@@ -70,7 +71,7 @@ export function isPlanned(world: World, owned: Owned): boolean {
 /** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */
 export function objectsOf(world: World, resource: Resource, looked?: Set<string>): Desired[] {
   const objects = kindOf(world, resource).objects(resource, contextOf(world, looked));
-  return withVerdicts(world, resource, objects);
+  return withVerdicts(world, resource, objects, looked);
 }
 
 /** Every declared object, as the views stand now. */
@@ -99,7 +100,10 @@ function describe(world: World, owned: Owned, resource: Resource | undefined, lo
   );
   const policy = policyOf(owned, resource);
   if (live === undefined || isUnreadable(live)) return { owned, live, ...policy };
-  const retained = type.retain?.(owned.key, live, (key) => world.ledger.get(key) !== undefined);
+  const isWhole = !world.resources.has(resourceText(owned.resource));
+  const retained =
+    type.retain?.(owned.key, live, (key) => world.ledger.get(key) !== undefined) ??
+    retainedForLogin(world, owned, live, isWhole, looked);
   const note = type.deletionNote?.(live);
   const neededBy = type.neededBy?.(owned);
   return {

@@ -8,8 +8,10 @@ import { isWhole, type Declaration, type Desire } from '../contract/source.ts';
 import type { Clock } from '../contract/clock.ts';
 import { Controller } from './controller.ts';
 import { NomadFeed } from './feed.ts';
-import { isWrite, type PlannedStep } from '../plan/step.ts';
+import { isWrite, resourceText, type PlannedStep } from '../plan/step.ts';
+import { idOfConnection } from './logins.ts';
 import { Sweep } from './sweep.ts';
+import { resourceLookup } from './tracker.ts';
 import { connectionBehind, typeOf, type Connection, type World } from './world.ts';
 
 export interface OperatorOptions {
@@ -146,6 +148,7 @@ export class Operator {
     if (isWhole(declaration)) world.inScope = scopeOf(declaration);
     if (connections !== before || this.#followers.size === 0) this.#connect(connections);
     const users = this.#usersOf(connections.filter((c) => !before.includes(c)));
+    for (const id of this.#waitingFor(connections, before)) users.add(id);
     if (!this.#followers.has(LOCAL_KEY)) this.#start(LOCAL_KEY, undefined);
     if (isWhole(declaration)) this.#controller.update(declaration);
     else this.#controller.change(declaration);
@@ -163,6 +166,16 @@ export class Operator {
           .flatMap((type) => [...world.tracker.lookingAt(name, type.name)]),
       ),
     );
+  }
+
+  /** The resources of which something waits until one of the connections, that is not as it was, is declared otherwise. */
+  #waitingFor(connections: readonly Connection[], before: readonly Connection[]): string[] {
+    const changed = [
+      ...connections.filter((c) => !before.includes(c)),
+      ...before.filter((c) => !connections.includes(c)),
+    ];
+    const { tracker } = this.#options.world;
+    return changed.flatMap((c) => tracker.readersOf(resourceLookup(resourceText(idOfConnection(c)))));
   }
 
   #connect(connections: readonly Connection[]): void {

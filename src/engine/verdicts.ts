@@ -1,15 +1,24 @@
 import type { Resource } from '../contract/resource.ts';
-import { keyText, resourceText, type Desired, type Reason } from '../plan/step.ts';
+import { keyText, readable, resourceText, type Desired, type Reason } from '../plan/step.ts';
 import { rivalFor } from './claims.ts';
 import { notGrantedTo, ungrantedBy } from './grants.ts';
+import { neededForLogin } from './logins.ts';
 import { connectionOf, kindOf, missingConnection, type World } from './world.ts';
 
-/** The objects with a verdict on what must not be done, whatever the live objects are. */
-export function withVerdicts(world: World, resource: Resource, objects: readonly Desired[]): Desired[] {
+/**
+ * The objects with a verdict on what must not be done.
+ * @param looked collects what the verdicts depend on.
+ */
+export function withVerdicts(
+  world: World,
+  resource: Resource,
+  objects: readonly Desired[],
+  looked?: Set<string>,
+): Desired[] {
   const verdict = refusedConnection(world, resource);
   return objects.map((object) => ({
     ...object,
-    ...(verdict ?? ungranted(world, object) ?? claimed(world, resource, object)),
+    ...(verdict ?? ungranted(world, object) ?? claimed(world, resource, object) ?? lockingOut(world, object, looked)),
   }));
 }
 
@@ -43,6 +52,16 @@ function claimed(world: World, resource: Resource, { key }: Desired): Pick<Desir
     'Conflict',
     `${keyText(key)} is what ${resourceText(rival)} stands for: name another one, or delete that resource`,
   );
+}
+
+function lockingOut(
+  world: World,
+  { key, fields, live }: Desired,
+  looked?: Set<string>,
+): Pick<Desired, 'verdict'> | undefined {
+  const now = readable(live);
+  const message = now && neededForLogin(world, key, now, fields, looked);
+  return message === undefined ? undefined : refusal('InUse', `it must stay as it is: ${message}`);
 }
 
 function refusal(reason: Reason, message: string): Pick<Desired, 'verdict'> {

@@ -1,3 +1,4 @@
+import type { LoginNeed } from '../contract/credential.ts';
 import {
   typesOf,
   type AnyKind,
@@ -27,6 +28,8 @@ export interface Connection {
   readonly requestBudget?: number | undefined;
   /** `spec.grants` as declared. */
   readonly grants?: Grants | undefined;
+  /** What its credential is had by, as far as that can be managed by resources. */
+  readonly loginNeeds?: readonly LoginNeed[];
   /** Why nothing may be done through it: its address changed since the inventory was written. */
   readonly refused?: Unreadable | undefined;
   /** Why nothing may be declared through it any more; what was made through it before can still be deleted. */

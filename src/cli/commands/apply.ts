@@ -3,6 +3,7 @@ import { execute, type Result } from '../../engine/execute.ts';
 import { isWrite, type PlannedStep } from '../../plan/step.ts';
 import type { MayBootstrap } from '../bootstrapping.ts';
 import type { Interrupted } from '../interrupted.ts';
+import { refuseLockOut } from '../lock-out.ts';
 import { look } from '../look.ts';
 import { massDeletion } from '../mass-deletion.ts';
 import type { ManifestOptions } from '../options.ts';
@@ -40,7 +41,7 @@ async function converge(
   const session = await openSession({ ...options, write: true, desire, needsInventory, mayBootstrap }, drain);
   try {
     for (const note of session.notes) terminal.err(note);
-    const steps = await confirmed(session, options, terminal, drain);
+    const steps = await confirmed(session, desire, options, terminal, drain);
     return steps === undefined ? 1 : await carryOut(steps, session, options, terminal, drain);
   } finally {
     await session.close();
@@ -71,6 +72,7 @@ async function carryOut(
 /** The plan that a person saw, or with --yes the one that stood twice in a row. Undefined where the answer was no. */
 async function confirmed(
   session: Session,
+  desire: 'declared' | 'nothing',
   options: ApplyOptions,
   terminal: Terminal,
   signal: AbortSignal,
@@ -78,6 +80,7 @@ async function confirmed(
   let steps = await look(session.world, signal);
   for (;;) {
     if (options.output !== 'json') printPlan(terminal, steps, 'text');
+    if (desire === 'nothing') refuseLockOut(steps, session.world);
     if (!steps.some(isWrite)) return steps;
     if (!(await mayDelete(steps, session, options, terminal, signal)) || !(await mayBegin(options, terminal, signal))) {
       terminal.out('Nothing was done.');

@@ -110,7 +110,7 @@ function manifest(
 function head({ method, for: platform }: InitAuthOptions): string {
   const tokenFile = platform === 'nomad' ? ', tokenFile: FILE OF THE TASK’S IDENTITY' : '';
   return `# Apply this once with a management token; it stays declared as long as the operator shall log in by it:
-# whoever deletes it locks the operator out. Then set in the NomadCluster:
+# whoever deletes it on Nomad locks the operator out. Then set in the NomadCluster:
 #   auth: { jwt: { method: ${method}${tokenFile} } }
 `;
 }
