@@ -1,4 +1,4 @@
-import { cpSync } from 'node:fs';
+import { cpSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
@@ -92,6 +92,21 @@ describe.skipIf(!requireServers('nomad', 'vault'))('manifests/examples', () => {
   }
   const submit = (namespace: string): string[] => ['job', 'run', '-detach', jobFile(namespace)];
 
+  /** By the workload identity of its tasks one job reads what another one may not. */
+  async function readsTheBanner(job: string, other: string): Promise<void> {
+    expect((await nomad.run('var', 'put', '-force', 'shared/banner', 'text=hello')).code).toBe(0);
+    const ask = `NOMAD_ADDR=unix://$NOMAD_SECRETS_DIR/api.sock ${nomad.bin} var get -item=text shared/banner 2>&1 | grep -oE "hello|403"`;
+    const identity = 'identity {\n        env = true\n      }';
+    expect(await runBatch(live, job, ask, identity)).toBe('hello');
+    expect(await runBatch(live, other, ask, identity)).toBe('403');
+  }
+
+  it('each is tried: here, by human-login.real.test.ts or by federation.real.test.ts', () => {
+    const here = ['acl-guide', 'first-steps', 'secrets-engine', 'setup-vault', 'workload-identity'];
+    const folders = readdirSync(EXAMPLES, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    expect(folders.map(({ name }) => name).sort()).toEqual([...here, 'human-login', 'multi-region'].sort());
+  });
+
   it('acl-guide: who looks may not write, who deploys may not drain, who has a team may not reach another', async () => {
     await applied('acl-guide');
     const dashboard = secretIn('secrets/dashboard.token');
@@ -117,6 +132,39 @@ describe.skipIf(!requireServers('nomad', 'vault'))('manifests/examples', () => {
       await nomad.run('job', 'stop', '-purge', '-detach', '-namespace', namespace, 'waiting');
   });
 
+  it('acl-guide: who keeps the clients running sets nodes aside and sees the servers, and submits nothing', async () => {
+    await applied('acl-guide');
+    const made = await nomad.run('acl', 'token', 'create', '-policy=operations', '-json');
+    const { AccessorID, SecretID } = JSON.parse(made.stdout) as { AccessorID: string; SecretID: string };
+    const [node] = (await live.request<{ ID: string }[]>('GET', '/v1/nodes')).body;
+    await may(SecretID, 'node', 'eligibility', '-disable', node?.ID ?? '');
+    await may(SecretID, 'node', 'eligibility', '-enable', node?.ID ?? '');
+    await may(SecretID, 'server', 'members');
+    await may(SecretID, 'operator', 'autopilot', 'get-config');
+    await mayNot(SecretID, ...submit('default'));
+    await mayNot(SecretID, 'job', 'status');
+    await nomad.run('acl', 'token', 'delete', AccessorID);
+  });
+
+  it('first-steps: who looks may not write, who deploys may, and the tasks of one job read its variables', async () => {
+    await applied('first-steps');
+    const dashboard = secretIn('secrets/dashboard.token');
+    await may(dashboard, 'job', 'status');
+    await mayNot(dashboard, ...submit('default'));
+    const ci = secretIn('secrets/ci.token');
+    await may(ci, ...submit('default'));
+    await mayNot(ci, ...submit('other'));
+    await nomad.run('job', 'stop', '-purge', '-detach', 'waiting');
+    await readsTheBanner('web', 'else');
+    await vault.run('kv', 'put', '-mount=secret', 'default/first/config', 'word=first-word');
+    const template = `vault {}
+      template {
+        data        = "{{ with secret \\"secret/data/default/first/config\\" }}{{ .Data.data.word }}{{ end }}"
+        destination = "local/word"
+      }`;
+    expect(await runBatch(live, 'first', 'cat local/word', template)).toBe('first-word');
+  });
+
   it('setup-vault: a task reads what is its job’s, and nothing that is another one’s', async () => {
     await applied('setup-vault');
     for (const job of ['mine', 'theirs'])
@@ -136,11 +184,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('manifests/examples', () => {
 
   it('workload-identity: only the tasks of the job that is named hold the policy', async () => {
     await applied('workload-identity');
-    expect((await nomad.run('var', 'put', '-namespace', 'default', 'shared/banner', 'text=hello')).code).toBe(0);
-    const ask = `NOMAD_ADDR=unix://$NOMAD_SECRETS_DIR/api.sock ${nomad.bin} var get -item=text shared/banner 2>&1 | grep -oE "hello|403"`;
-    const identity = 'identity {\n        env = true\n      }';
-    expect(await runBatch(live, 'web', ask, identity)).toBe('hello');
-    expect(await runBatch(live, 'else', ask, identity)).toBe('403');
+    await readsTheBanner('web', 'else');
     const company = 'secret/data/company/billing';
     await vault.run('kv', 'put', '-mount=secret', 'company/billing', 'word=billing-word');
     const bill = (role: string): string => `vault {
