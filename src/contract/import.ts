@@ -16,6 +16,8 @@ export interface ImportRequest {
   readonly clusters: readonly KnownCluster[];
   /** What tells the names of its manifests from those of other connections that are imported with it; undefined where there is none. */
   readonly qualifier: string | undefined;
+  /** Milliseconds since the epoch. */
+  readonly now: number;
   /** Whether an object of that live name is asked for; others need not be read. */
   readonly isMeant: (liveName: string) => boolean;
 }

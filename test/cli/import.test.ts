@@ -249,6 +249,47 @@ describe('import', () => {
     ]);
   });
 
+  it('leaves out a token that has expired, and says of one that will when its manifest is to go', async () => {
+    const past = await startSandbox({ clock: () => Date.now() - 2 * 3_600_000 });
+    try {
+      const live = new LiveNomad(past.nomad);
+      for (const [Name, ExpirationTTL] of [
+        ['over', '1h'],
+        ['ending', '3h'],
+      ])
+        await live.request('POST', '/v1/acl/token', { Name, Type: 'client', Policies: ['one'], ExpirationTTL });
+      workspace.retarget({ nomad: past.nomad });
+      const { code, stderr } = await imported('--kind', 'AclToken');
+      expect([code, files()]).toEqual([0, ['acl-tokens/ending.yaml']]);
+      expect(stderr).toMatch(/left out: AclToken over \(.*\) on default: it expired at .*, and Nomad deletes it/);
+      expect(stderr).toMatch(/ending\.yaml: It ends at .*: delete this manifest then/);
+      expect(await reasons()).toEqual(['noop Adopted']);
+    } finally {
+      await past.close();
+    }
+  });
+
+  it('takes tokens whatever they are called, and calls each what a manifest and a file may be called', async () => {
+    const names = [
+      '- a',
+      'a: b # c',
+      '"quoted\\',
+      'two\nlines\r\n',
+      '  ',
+      '{{accessor}} ${x}',
+      '☃',
+      'null',
+      '..',
+      '../../up',
+      '😀',
+    ];
+    for (const Name of [...names, ...names]) await token({ Name });
+    const { code } = await imported('--kind', 'AclToken');
+    expect([code, files().length]).toEqual([0, 2 * names.length]);
+    for (const file of files()) expect(file).toMatch(/^acl-tokens\/[a-z0-9][a-z0-9.-]*\.yaml$/);
+    expect(await reasons()).toEqual(['noop Adopted']);
+  });
+
   it('overwrites nothing', async () => {
     await nomad.putPolicy('one', RULES);
     workspace.write('mine.yaml', '# mine');

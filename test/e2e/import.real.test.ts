@@ -104,6 +104,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('import of a cluster that oth
       expect.stringMatching(/^left out: AclToken Bootstrap Token \([^)]*\) on default: it is the token that/),
       expect.stringMatching(/^left out: AclToken n{256} on default: no manifest can say it: spec.name /),
       expect.stringMatching(/^left out: AclToken vault-reader-.* on default: Vault’s Nomad secrets engine made it/),
+      expect.stringMatching(/^look at found\/acl-tokens\/same-name.*yaml: It ends at .*: delete this manifest then/),
       expect.stringMatching(/^look at found\/vault-nomad-secrets-engines\/nomad.yaml: Vault does not tell which/),
     ]);
     const plan = await workspace.run('plan', '-f', 'found', '-o', 'json');

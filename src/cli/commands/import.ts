@@ -97,6 +97,7 @@ async function findOf(
       namespace: options.namespace,
       clusters: looked.declared.filter((c) => c.kind === 'NomadCluster'),
       qualifier: connections.length > 1 ? name : undefined,
+      now: Date.now(),
       isMeant: matcher(options.name),
     };
     const finding = await kind.importer.find(looked.io, request, signal).catch(explained(kind, connection));

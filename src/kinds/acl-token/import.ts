@@ -9,6 +9,7 @@ import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
 import { byLiveName } from '../imported.ts';
 import { markerOf, ownerId, unmarked, type Marker } from '../marked/marker.ts';
+import { instant } from '../nomad-token/rotation.ts';
 import { readTokens } from '../nomad-token/token.ts';
 
 /** A token of Vault's Nomad engine: `vault-<role>-<who asked>-<nanoseconds>`. */
@@ -47,8 +48,10 @@ function newestOfEach(lives: readonly Live[]): Live[] {
 }
 
 /** @returns why there is no manifest for it, where there is none. */
-function namedToken(live: Live, { connection }: ImportRequest): Importable | string {
+function namedToken(live: Live, { connection, now }: ImportRequest): Importable | string {
   const name = stringIn(live.fields, 'name');
+  const ends = live.facts?.['expiresAt'];
+  if (typeof ends === 'number' && ends <= now) return `it expired at ${instant(ends)}, and Nomad deletes it`;
   if (live.protected !== undefined) return live.protected;
   if (LEASED.test(name)) return 'Vault’s Nomad secrets engine made it, and deletes it when its lease ends';
   return {
@@ -57,7 +60,12 @@ function namedToken(live: Live, { connection }: ImportRequest): Importable | str
     nameField: 'name',
     isShared: live.fields['global'] === true,
     spec: { accessorId: live.id, ...specOf(live, connection), writeSecretTo: { none: {} } },
-    notes: notesOf(live),
+    notes: [
+      ...(typeof ends === 'number'
+        ? [`It ends at ${instant(ends)}, and goes for good: delete this manifest then.`]
+        : []),
+      ...notesOf(live),
+    ],
   };
 }
 
