@@ -12,6 +12,11 @@ import { Variables } from './variables.ts';
 
 const DENIED = new NomadError(403, 'Permission denied');
 const EXPIRED = new NomadError(500, 'ACL token expired');
+/** What is no UUID is taken for a workload's identity. */
+const UNSIGNED = new NomadError(
+  500,
+  'failed to parse signed token: go-jose/go-jose: compact JWS format must have three parts',
+);
 const INVALID_METHOD = new NomadError(405, 'Invalid method');
 /** Longest wait of a blocking query; milliseconds. */
 const LONGEST_WAIT = 300_000;
@@ -58,13 +63,13 @@ export class NomadSandbox {
     return { policies: this.acl.policies.sorted(), tokens: this.acl.tokens.sorted() };
   }
 
-  /** @param expired what is answered to a token that has expired: reading tokens it is not a 403. */
-  #caller(request: Request, expired: NomadError = DENIED): Token | undefined {
+  /** @param readsToken tokens are read: then a token that has expired, or is none, is not answered by a 403. */
+  #caller(request: Request, readsToken = false): Token | undefined {
     const secret = request.headers['x-nomad-token'] ?? request.headers['authorization']?.replace(/^Bearer /, '') ?? '';
     if (secret === '') return undefined;
     const token = [...this.acl.tokens.rows.values()].find((t) => t.SecretID === secret);
-    if (token === undefined) throw DENIED;
-    if (this.acl.isExpired(token)) throw expired;
+    if (token === undefined) throw readsToken && !UUID.test(secret) ? UNSIGNED : DENIED;
+    if (this.acl.isExpired(token)) throw readsToken ? EXPIRED : DENIED;
     return token;
   }
 
@@ -241,14 +246,14 @@ export class NomadSandbox {
   }
 
   #readToken(request: Request, id: string): Promise<Reply> {
-    const caller = this.#caller(request, EXPIRED);
+    const caller = this.#caller(request, true);
     if (!UUID.test(id)) throw new NomadError(500, 'acl token lookup failed: index error: UUID must be 36 characters');
     if (caller?.Type !== 'management' && caller?.AccessorID !== id) throw DENIED;
     return this.#single(request, this.acl.tokens, id, 'ACL token not found', (token) => this.acl.shown(token));
   }
 
   #readSelf(request: Request): Reply {
-    const caller = this.#caller(request, EXPIRED);
+    const caller = this.#caller(request, true);
     if (caller === undefined) return this.#indexed(0, ANONYMOUS);
     return this.#indexed(caller.ModifyIndex, this.acl.shown(caller));
   }
