@@ -61,9 +61,10 @@ export interface NomadApi {
   /**
    * The event stream: the events of each line, none for a heartbeat. The first line, a heartbeat, says that the
    * subscription stands; then what the buffer of the server still holds is told again. It ends when the stream does.
+   * @param from nothing older than this index is told again; 0, the default, for all of it. Where it is ahead of the server's, the last event is.
    * @throws TargetError; also where Nomad answers 200 and then nothing, as it does to a token without the right.
    */
-  events(topics: readonly string[], signal: AbortSignal): AsyncIterable<readonly NomadEvent[]>;
+  events(topics: readonly string[], signal: AbortSignal, from?: number): AsyncIterable<readonly NomadEvent[]>;
   /** Waits until a list has moved beyond an index (a blocking query). @returns its index then. @throws TargetError */
   moved(path: string, index: number, signal: AbortSignal): Promise<number>;
 }

@@ -2,7 +2,7 @@ import { idOf, type Resource } from '../contract/resource.ts';
 import { keyText, resourceText, type Desired, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
 import { notGrantedTo, ungrantedBy } from './grants.ts';
 import { objectLookup } from './tracker.ts';
-import { connectionBehind, connectionOf, contextOf, kindOf, typeOf, type World } from './world.ts';
+import { connectionBehind, connectionOf, derive, kindOf, typeOf, type World } from './world.ts';
 
 /**
  * Of several resources that stand for one live object, one has it: the one that it is recorded for, or else the one that was
@@ -30,9 +30,9 @@ function isAlive(world: World, { key, resource, source }: Owned): boolean {
 }
 
 function standsFor(world: World, resource: Resource, key: ObjectKey): boolean {
-  return kindOf(world, resource)
-    .objects(resource, contextOf(world))
-    .some((object) => [object.key, ...(object.keeps ?? [])].some((kept) => keyText(kept) === keyText(key)));
+  return derive(world, resource).some((object) =>
+    [object.key, ...(object.keeps ?? [])].some((kept) => keyText(kept) === keyText(key)),
+  );
 }
 
 /** Who gets an object of a resource that is declared no more. */
@@ -56,9 +56,7 @@ function claimants(world: World, keys: readonly ObjectKey[], except: string): Re
   return [...readers]
     .flatMap((id) => world.resources.get(id) ?? [])
     .filter((resource) =>
-      kindOf(world, resource)
-        .objects(resource, contextOf(world))
-        .some((object) => texts.has(keyText(object.key)) && isEntitled(world, resource, object)),
+      derive(world, resource).some((object) => texts.has(keyText(object.key)) && isEntitled(world, resource, object)),
     );
 }
 

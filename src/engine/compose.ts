@@ -16,7 +16,7 @@ import {
 import { retainedForLogin } from './logins.ts';
 import { withVerdicts } from './verdicts.ts';
 import { existenceLookup, objectLookup } from './tracker.ts';
-import { connectionBehind, contextOf, kindOf, missingConnection, typeOf, type World } from './world.ts';
+import { connectionBehind, derive, missingConnection, typeOf, type World } from './world.ts';
 
 /** What a resource that is planned by itself is told of the objects of others that it depends on. */
 export type Dependencies = (key: ObjectKey) => DependencyState;
@@ -70,13 +70,7 @@ export function isPlanned(world: World, owned: Owned): boolean {
 
 /** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */
 export function objectsOf(world: World, resource: Resource, looked?: Set<string>): Desired[] {
-  const objects = kindOf(world, resource).objects(resource, contextOf(world, looked));
-  return withVerdicts(world, resource, objects, looked);
-}
-
-/** Every declared object, as the views stand now. */
-export function derive(world: World): Desired[] {
-  return [...world.resources.values()].flatMap((resource) => objectsOf(world, resource));
+  return withVerdicts(world, resource, derive(world, resource, looked), looked);
 }
 
 /** The step of one object, as the views stand now: what was deferred may be known by now. */

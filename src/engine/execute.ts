@@ -15,7 +15,7 @@ import {
   type Owned,
   type PlannedStep,
 } from '../plan/step.ts';
-import { canonical, Deferred, settled, type Fields } from '../plan/value.ts';
+import { Deferred, isEqual, settled, type Fields } from '../plan/value.ts';
 import { recompose } from './compose.ts';
 import { observeOne } from './observe.ts';
 import { connectionBehind, typeOf, type World } from './world.ts';
@@ -91,9 +91,7 @@ function intentOf(planned: PlannedStep): Owned {
 
 /** Whether the inventory would not know by what it remembers what a change that is interrupted leaves there. */
 function remembersMore({ desired, owned }: PlannedStep): boolean {
-  return Object.entries(desired?.detail ?? {}).some(
-    ([name, value]) => canonical(value) !== canonical(owned?.detail?.[name] ?? null),
-  );
+  return Object.entries(desired?.detail ?? {}).some(([name, value]) => !isEqual(value, owned?.detail?.[name] ?? null));
 }
 
 /** What the inventory holds from before such a change until its result is known. */

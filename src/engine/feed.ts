@@ -195,7 +195,10 @@ export class NomadFeed {
     this.#opening = this.#options.clock.sleep(OPENING_MS, opened.signal).catch(() => undefined);
     let isStanding = false;
     try {
-      const events = this.#options.api.events([...this.#types.keys()], AbortSignal.any([signal, ended.signal]));
+      // What the last lists had already says nothing new.
+      const from = Math.max(0, ...this.#listed.values());
+      const until = AbortSignal.any([signal, ended.signal]);
+      const events = this.#options.api.events([...this.#types.keys()], until, from);
       for await (const line of events) {
         opened.abort();
         if (!isStanding) await this.refresh();

@@ -2,7 +2,7 @@ import { TargetError } from '../contract/errors.ts';
 import type { Inventory, InventoryHead, RecordedConnection, StateBackend } from '../contract/state.ts';
 import { systemClock, type Clock } from '../contract/clock.ts';
 import { keyText, resourceText, type ObjectKey, type Owned } from '../plan/step.ts';
-import { canonical } from '../plan/value.ts';
+import { isEqual } from '../plan/value.ts';
 
 /**
  * How long results wait for a save that several of them share: saving takes at most a twentieth of the time. Losing them
@@ -233,7 +233,7 @@ function isSame(a: Owned, b: Owned): boolean {
     a.suspended === b.suspended &&
     a.source === b.source &&
     resourceText(a.resource) === resourceText(b.resource) &&
-    canonical(a.detail ?? null) === canonical(b.detail ?? null)
+    isEqual(a.detail ?? null, b.detail ?? null)
   );
 }
 

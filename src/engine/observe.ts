@@ -1,5 +1,6 @@
 import { TargetError } from '../contract/errors.ts';
 import type { ObjectType, ReadRequest } from '../contract/kind.ts';
+import type { Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
 import {
   readable,
@@ -10,9 +11,9 @@ import {
   type Owned,
   type Unreadable,
 } from '../plan/step.ts';
-import { derive, isPlanned, objectsOf } from './compose.ts';
+import { isPlanned } from './compose.ts';
 import { filedUnder } from './view.ts';
-import { connectionBehind, kindOf, typeOf, type World } from './world.ts';
+import { connectionBehind, derive, kindOf, typeOf, type World } from './world.ts';
 
 /** What shall be read of one type on one connection. */
 export interface Wanted {
@@ -51,10 +52,7 @@ export function wantedOf(
   isMeant: (connection: string, type: ObjectType) => boolean = () => true,
 ): Wanted[] {
   const collected = new Collected(world);
-  for (const desired of derive(world)) collected.of(desired.key).desired.push(desired);
-  for (const resource of world.resources.values()) {
-    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key).observed.push(key);
-  }
+  for (const resource of world.resources.values()) collected.declared(resource);
   for (const owned of world.ledger.all()) {
     if (isPlanned(world, owned)) collected.of(owned.key).owned.push(owned);
   }
@@ -65,10 +63,7 @@ export function wantedOf(
 export function wantedBy(world: World, id: string): Wanted[] {
   const collected = new Collected(world);
   const resource = world.resources.get(id);
-  if (resource !== undefined) {
-    for (const desired of objectsOf(world, resource)) collected.of(desired.key).desired.push(desired);
-    for (const key of kindOf(world, resource).observes?.(resource) ?? []) collected.of(key).observed.push(key);
-  }
+  if (resource !== undefined) collected.declared(resource);
   for (const owned of world.ledger.ownedBy(id)) collected.of(owned.key).owned.push(owned);
   return collected.all();
 }
@@ -79,6 +74,11 @@ class Collected {
 
   constructor(world: World) {
     this.#world = world;
+  }
+
+  declared(resource: Resource): void {
+    for (const desired of derive(this.#world, resource)) this.of(desired.key).desired.push(desired);
+    for (const key of kindOf(this.#world, resource).observes?.(resource) ?? []) this.of(key).observed.push(key);
   }
 
   of(key: ObjectKey): Wanted {

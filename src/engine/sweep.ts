@@ -102,10 +102,12 @@ export class Sweep {
     this.#order.delete(id);
     this.#order.add(id);
     try {
-      for (const isLate of [false, true]) {
-        const wanted = wantedBy(world, id).filter((w) => this.#isHere(w) && (w.type.late ?? false) === isLate);
-        await Promise.all(wanted.map((w) => readPart(world, io, w, signal)));
-      }
+      const readEach = (wanted: readonly Wanted[]): Promise<unknown> =>
+        Promise.all(wanted.map((w) => readPart(world, io, w, signal)));
+      const wanted = wantedBy(world, id).filter((w) => this.#isHere(w));
+      await readEach(wanted.filter(({ type }) => !type.late));
+      if (wanted.some(({ type }) => type.late))
+        await readEach(wantedBy(world, id).filter((w) => w.type.late === true && this.#isHere(w)));
       this.#denied.delete(id);
       const [denied] = this.#denied.values();
       this.#tell(denied === undefined, denied);

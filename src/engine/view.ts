@@ -1,6 +1,6 @@
 import type { ObjectType, Reading } from '../contract/kind.ts';
 import { isUnreadable, readable, type Live, type ObjectKey, type Unreadable } from '../plan/step.ts';
-import { canonical } from '../plan/value.ts';
+import { isEqual } from '../plan/value.ts';
 
 type Entry = Live | Unreadable;
 
@@ -221,7 +221,7 @@ function isSame(a: Entry | undefined, b: Entry | undefined): boolean {
   if ((a.id !== undefined && a.id !== b.id) || a.protected !== b.protected) return false;
   const { hash: _a, ...factsOfA } = a.facts ?? {};
   const { hash: _b, ...factsOfB } = b.facts ?? {};
-  return canonical(a.fields) === canonical(b.fields) && canonical(factsOfA) === canonical(factsOfB);
+  return isEqual(a.fields, b.fields) && isEqual(factsOfA, factsOfB);
 }
 
 /** What its type's index files an entry under. */

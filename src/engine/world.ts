@@ -9,7 +9,7 @@ import {
 import { idOf, type Resource } from '../contract/resource.ts';
 import type { Io } from '../contract/target.ts';
 import type { VariablePlace } from '../contract/variables.ts';
-import { resourceText, type ObjectKey, type Unreadable } from '../plan/step.ts';
+import { resourceText, type Desired, type ObjectKey, type Unreadable } from '../plan/step.ts';
 import type { Ledger } from './ledger.ts';
 import { indexLookup, objectLookup, resourceLookup, type Tracker } from './tracker.ts';
 import type { LiveView } from './view.ts';
@@ -110,6 +110,11 @@ export function contextOf(world: World, looked: Set<string> = new Set()): PlanCo
     inventoryAt: world.inventoryAt,
     pathName: world.pathName,
   };
+}
+
+/** The objects that a resource stands for as its kind has it, whoever else stands for them and whatever is granted. */
+export function derive(world: World, resource: Resource, looked?: Set<string>): readonly Desired[] {
+  return kindOf(world, resource).objects(resource, contextOf(world, looked));
 }
 
 export function kindOf(world: World, resource: Pick<Resource, 'kind'>): AnyKind {

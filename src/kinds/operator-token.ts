@@ -10,8 +10,22 @@ export interface OperatorToken {
   readonly Type: string;
 }
 
+/** Looks that are under way. The lists that are read together all ask, and one answer does for them. */
+const looks = new WeakMap<
+  NomadApi,
+  { readonly signal: AbortSignal; readonly answer: Promise<OperatorToken | undefined> }
+>();
+
 /** @returns undefined where Nomad knows no token of that kind: a workload identity. @throws TargetError */
-export async function operatorToken(api: NomadApi, signal: AbortSignal): Promise<OperatorToken | undefined> {
+export function operatorToken(api: NomadApi, signal: AbortSignal): Promise<OperatorToken | undefined> {
+  const known = looks.get(api);
+  if (known?.signal === signal) return known.answer;
+  const answer = look(api, signal).finally(() => looks.delete(api));
+  looks.set(api, { signal, answer });
+  return answer;
+}
+
+async function look(api: NomadApi, signal: AbortSignal): Promise<OperatorToken | undefined> {
   return (await api.get<OperatorToken>('/v1/acl/token/self', {}, signal))?.body;
 }
 

@@ -6,7 +6,7 @@ import type { Resource } from '../contract/resource.ts';
 import { digestOf, SECRET_VARIABLE_PREFIX, type Io, type SecretPlace } from '../contract/target.ts';
 import type { FieldRule } from '../plan/diff.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Owned, type Unreadable } from '../plan/step.ts';
-import { canonical, stringIn, type Fields, type Value } from '../plan/value.ts';
+import { canonical, isEqual, stringIn, type Fields, type Value } from '../plan/value.ts';
 import { unrepeated } from './schema.ts';
 
 /**
@@ -172,7 +172,7 @@ interface Sent {
  */
 export function withSent(live: Live, fields: Fields, owned: Owned | undefined, version: Value = null): Live {
   const sent = owned?.state === 'owned' ? owned.detail?.['sent'] : undefined;
-  if (!isFields(sent) || canonical(owned?.detail?.['sentVersion'] ?? null) !== canonical(version)) return live;
+  if (!isFields(sent) || !isEqual(owned?.detail?.['sentVersion'] ?? null, version)) return live;
   const known = Object.entries(fields).filter(
     ([path, wanted]) => live.fields[path] === UNTOLD && isSent(sent[path], wanted),
   );

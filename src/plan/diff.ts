@@ -1,4 +1,4 @@
-import { canonical, Deferred, SENSITIVE, type DesiredFields, type Fields, type Value } from './value.ts';
+import { canonical, Deferred, isEqual, SENSITIVE, type DesiredFields, type Fields, type Value } from './value.ts';
 
 /**
  * How two values of a field are compared:
@@ -54,10 +54,15 @@ export function diff(
     const after = desired[path] ?? null;
     const before = live?.[path] ?? null;
     if (live === undefined && isEmpty(after)) continue;
-    if (!(after instanceof Deferred) && normalForm(after, rule.compare) === normalForm(before, rule.compare)) continue;
+    if (!(after instanceof Deferred) && isSame(after, before, rule.compare)) continue;
     changes.push(change(path, before, after instanceof Deferred ? after.preview : after, rule.sensitive ?? false));
   }
   return changes;
+}
+
+function isSame(a: Value, b: Value, compare: Comparison): boolean {
+  if (isEqual(a, b)) return true;
+  return (compare === 'text' || compare === 'set') && normalForm(a, compare) === normalForm(b, compare);
 }
 
 function change(path: string, before: Value, after: Value, sensitive: boolean): Change {

@@ -33,6 +33,23 @@ export function canonical(value: Value): string {
   return `{${entries.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join(',')}}`;
 }
 
+/** Whether two values have one canonical text. */
+export function isEqual(a: Value, b: Value): boolean {
+  if (a === b) return true;
+  if (typeof a === 'number' && typeof b === 'number') return Number.isNaN(a) && Number.isNaN(b);
+  if (a === null || b === null || typeof a !== 'object' || typeof b !== 'object') return false;
+  if (Array.isArray(a) || Array.isArray(b)) return areEqual(a, b);
+  const [mine, theirs] = [a as Readonly<Record<string, Value>>, b as Readonly<Record<string, Value>>];
+  const keys = Object.keys(mine);
+  if (keys.length !== Object.keys(theirs).length) return false;
+  return keys.every((key) => Object.hasOwn(theirs, key) && isEqual(mine[key] as Value, theirs[key] as Value));
+}
+
+function areEqual(a: Value, b: Value): boolean {
+  if (!Array.isArray(a) || !Array.isArray(b) || a.length !== b.length) return false;
+  return (a as readonly Value[]).every((item, i) => isEqual(item, b[i] as Value));
+}
+
 /** A field that is a string by its kind's own making; anything else becomes empty. */
 export function stringIn(fields: Fields | undefined, path: string): string {
   const value = fields?.[path];

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { TargetError } from '../../src/contract/errors.ts';
 import type { Io, NomadApi } from '../../src/contract/target.ts';
 import { aclPolicyObject, policyHash } from '../../src/kinds/acl-policy/policy.ts';
+import { aclTokenObject } from '../../src/kinds/nomad-token/token.ts';
 import { entry } from './planning.ts';
 
 /** A Nomad that answers a token of that type as the real one does: with the policies that it may see. */
@@ -30,6 +31,14 @@ describe('the list of policies', () => {
     const { io, asked } = nomadFor('management');
     expect((await aclPolicyObject.read(io, request, signal)).index).toBe(7);
     expect(asked).toEqual(['/v1/acl/policies', '/v1/acl/token/self']);
+  });
+  it('asks once who we are, together with the lists of other types; and anew the next time', async () => {
+    const { io, asked } = nomadFor('management');
+    const who = (): number => asked.filter((path) => path === '/v1/acl/token/self').length;
+    await Promise.all([aclPolicyObject, aclTokenObject].map((type) => type.read(io, request, signal)));
+    expect(who()).toBe(1);
+    await aclPolicyObject.read(io, request, signal);
+    expect(who()).toBe(2);
   });
   it('tells by its hash that what we wrote is still there, whatever is declared by now', async () => {
     const fields = { description: 'd', rules: 'x', ...NO_JOB };

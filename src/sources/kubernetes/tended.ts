@@ -3,7 +3,7 @@ import { messageOf, TargetError } from '../../contract/errors.ts';
 import type { AnyKind } from '../../contract/kind.ts';
 import { isNewer, type KubernetesApi, type KubernetesObject } from '../../contract/kubernetes.ts';
 import { API_VERSION, GROUP } from '../../contract/resource.ts';
-import { canonical, type Value } from '../../plan/value.ts';
+import { isEqual, type Value } from '../../plan/value.ts';
 import type { Status } from './conditions.ts';
 import { FINALIZER, objectPath } from './names.ts';
 import { readResource, type CustomResource, type Reading } from './resources.ts';
@@ -125,7 +125,7 @@ export class Tended {
 
   #stands(status: Status): boolean {
     const { status: now } = this.#object;
-    return isEqual(status, now) || (this.#applied?.wanted === status && isEqual(this.#applied.got, now));
+    return areSame(status, now) || (this.#applied?.wanted === status && areSame(this.#applied.got, now));
   }
 
   /** @throws TargetError */
@@ -222,12 +222,10 @@ function isSameDeclaration({ metadata: a }: CustomResource, { metadata: b }: Cus
     a.uid === b.uid &&
     a.generation === b.generation &&
     a.deletionTimestamp === b.deletionTimestamp &&
-    isEqual(ourAnnotations(a), ourAnnotations(b))
+    areSame(ourAnnotations(a), ourAnnotations(b))
   );
 }
 
-function isEqual(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (a === undefined || b === undefined) return false;
-  return canonical(a as Value) === canonical(b as Value);
+function areSame(a: unknown, b: unknown): boolean {
+  return a === b || (a !== undefined && b !== undefined && isEqual(a as Value, b as Value));
 }

@@ -105,9 +105,10 @@ export class NomadClient implements NomadApi {
     return untilFound(look, { mostMs: ARRIVAL_MS, message, signal });
   }
 
-  async *events(topics: readonly string[], signal: AbortSignal): AsyncGenerator<readonly NomadEvent[]> {
+  async *events(topics: readonly string[], signal: AbortSignal, from = 0): AsyncGenerator<readonly NomadEvent[]> {
     const query = topics.map((topic) => `topic=${encodeURIComponent(topic)}`);
     if (this.#region !== undefined) query.push(`region=${encodeURIComponent(this.#region)}`);
+    if (from > 0) query.push(`index=${String(from)}`);
     const path = `/v1/event/stream?${query.join('&')}`;
     // Compressed, as it may be, an event would wait until the server's compressor is full.
     const token = this.#credential?.token();
