@@ -1,4 +1,7 @@
+import { at, one } from './choice.ts';
 import { equal } from './equal.ts';
+import { declare, isRecorded, withdraw, type Happenings } from './happening.ts';
+import { POLICIES } from './policies.ts';
 import type { Simulation } from './simulation.ts';
 
 export const ROLES = ['r0', 'r1'];
@@ -10,13 +13,32 @@ interface RoleSpec {
 type Role = ReturnType<Simulation['nomad']['acl']['roles']['sorted']>[number];
 
 /** Of a policy that is always there, and mostly one more that comes and goes. */
-export function roleSpec(policies: readonly string[], choice: number): RoleSpec {
-  const more = choice % 4 === 0 ? [] : [policies[choice % policies.length] ?? ''];
+export function roleSpec(choice: number): RoleSpec {
+  const more = choice % 4 === 0 ? [] : [at(POLICIES, choice)];
   return { description: String(choice % 3), policies: ['foreign', ...more] };
 }
 
+export const roleHappenings: Happenings = {
+  editRole: (s, c) => {
+    declare(s, { [`AclRole ${at(ROLES, c)}`]: roleSpec(c >> 4) });
+  },
+  removeRole: (s, c) => {
+    withdraw(s, `AclRole ${at(ROLES, c)}`);
+  },
+  foreignAclRoleDelete: (s, c) => {
+    for (const { ID } of one(rolesOf(s), c)) s.nomad.acl.roles.delete(ID);
+  },
+  foreignAclRoleEdit: (s, c) => {
+    const [role] = one(rolesOf(s), c);
+    if (role === undefined || !isRecorded(s, role.Name)) return;
+    const edits = [{ Name: `${role.Name}-of-others` }, { Description: 'theirs' }, { Policies: [{ Name: 'foreign' }] }];
+    // What is recorded goes by its ID.
+    s.nomad.acl.putRole({ ...role, Policies: [{ Name: 'foreign' }], ...at(edits, c >> 8) });
+  },
+};
+
 /** Every role but that of others. */
-export function rolesOf(s: Simulation): Role[] {
+function rolesOf(s: Simulation): Role[] {
   return s.nomad.acl.roles.sorted().filter(({ Name }) => Name !== 'foreign');
 }
 

@@ -85,10 +85,6 @@ export class SimTransport implements Transport {
       return;
     }
     const closed = new AbortController();
-    const close = (): void => {
-      closed.abort();
-    };
-    this.#options.over.addEventListener('abort', close);
     const queue: string[] = [];
     let wake: () => void = () => undefined;
     let end: 'open' | 'ended' | 'broken' = 'open';
@@ -96,9 +92,17 @@ export class SimTransport implements Transport {
       end = how;
       wake();
     };
-    request.signal.addEventListener('abort', () => {
+    const onAbort = (): void => {
       finish('ended');
-    });
+    };
+    request.signal.addEventListener('abort', onAbort);
+    // A signal that is made of others is never forgotten while somebody listens to it.
+    const close = (): void => {
+      request.signal.removeEventListener('abort', onAbort);
+      this.#options.over.removeEventListener('abort', close);
+      closed.abort();
+    };
+    this.#options.over.addEventListener('abort', close);
     reply.stream?.((line) => {
       // An event stream may be late, end at any event, or fall silent without ending.
       this.#options.clock.after(random.below(20), () => {
@@ -128,8 +132,7 @@ export class SimTransport implements Transport {
         await new Promise<void>((done) => (wake = done));
       }
     } finally {
-      this.#options.over.removeEventListener('abort', close);
-      closed.abort();
+      close();
     }
   }
 

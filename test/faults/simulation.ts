@@ -1,41 +1,15 @@
 import { setMaxListeners } from 'node:events';
-import { typesOf } from '../../src/contract/kind.ts';
-import type { Observer } from '../../src/contract/observer.ts';
-import type { Resource } from '../../src/contract/resource.ts';
-import type { Desire } from '../../src/contract/source.ts';
 import type { Inventory, StateBackend } from '../../src/contract/state.ts';
-import type { FileApi, Io, SecretHandover } from '../../src/contract/target.ts';
-import { localSecrets } from '../../src/credentials/local-secrets.ts';
-import { Ledger } from '../../src/engine/ledger.ts';
-import { Operator } from '../../src/engine/operator.ts';
-import { Tracker } from '../../src/engine/tracker.ts';
-import { LiveView } from '../../src/engine/view.ts';
-import type { Connection, World } from '../../src/engine/world.ts';
-import { kinds } from '../../src/kinds/index.ts';
+import { digestOf, type FileApi, type SecretPlace, type SecretSourceApi } from '../../src/contract/target.ts';
+import { noSecret } from '../../src/credentials/secret-text.ts';
 import { NomadSandbox } from '../../src/sandbox/nomad/server.ts';
+import type { NomadReach } from '../../src/sandbox/vault/nomad-engine.ts';
 import { VaultSandbox } from '../../src/sandbox/vault/server.ts';
-import { NO_KUBERNETES } from '../../src/sinks/no-kubernetes.ts';
-import { NomadClient } from '../../src/targets/nomad/client.ts';
-import { NomadVariables } from '../../src/targets/nomad/variables.ts';
-import { VaultClient } from '../../src/targets/vault/client.ts';
 import { seedIdentifiers } from './identifiers.ts';
+import { BOOTSTRAP, NOMAD_ADDRESS, Process, VAULT_TOKEN } from './process.ts';
 import { Random } from './random.ts';
 import { calm, SimTransport } from './sim-transport.ts';
 import { VirtualClock } from './virtual-clock.ts';
-
-const BOOTSTRAP = '00000000-0000-4000-8000-000000000001';
-const VAULT_TOKEN = 'hvs.simulation';
-const CONNECTIONS: readonly Connection[] = [
-  { kind: 'NomadCluster', name: 'default', address: 'http://nomad', maxConnections: 32, rereadMs: 60_000 },
-  {
-    kind: 'VaultServer',
-    name: 'default',
-    address: 'http://vault',
-    maxConnections: 32,
-    rereadMs: 15_000,
-    requestBudget: 50,
-  },
-];
 
 /** Who declares what: resources by `Kind name`, with their specs. */
 export type Declaration = Readonly<Record<string, unknown>>;
@@ -49,6 +23,10 @@ export class Simulation {
   readonly nomad: NomadSandbox;
   readonly vault: VaultSandbox;
   readonly files = new Map<string, { content: string; mode: number }>();
+  /** What stands at the places that secrets are sent from: by file, variable, or key of a Secret. */
+  readonly sources = new Map<string, string>();
+  /** What clients have got of Vault's Nomad secrets engine: lease → accessor ID of the token. */
+  readonly leased = new Map<string, string>();
   readonly faults = { nomad: calm(), vault: calm() };
   readonly log: string[] = [];
   /** Everything that any process said. */
@@ -57,6 +35,8 @@ export class Simulation {
   #inventory: string | undefined;
   #declaration: Declaration = {};
   #process: Process | undefined;
+  /** Also those that were killed. */
+  readonly #processes: Process[] = [];
   readonly #over = new AbortController();
 
   constructor(seed: number) {
@@ -66,7 +46,7 @@ export class Simulation {
     setMaxListeners(0, this.#over.signal);
     this.nomad = new NomadSandbox(() => this.clock.now());
     this.nomad.acl.bootstrap(BOOTSTRAP);
-    this.vault = new VaultSandbox(VAULT_TOKEN);
+    this.vault = new VaultSandbox(VAULT_TOKEN, this.#reach, () => this.clock.now());
   }
 
   note(line: string): void {
@@ -87,11 +67,13 @@ export class Simulation {
 
   declare(declaration: Declaration): void {
     this.#declaration = declaration;
-    this.#process?.declare(desireOf(declaration));
+    this.#process?.declare(declaration);
   }
 
   start(): void {
-    this.#process ??= new Process(this, desireOf(this.#declaration));
+    if (this.#process !== undefined) return;
+    this.#process = new Process(this, this.#declaration);
+    this.#processes.push(this.#process);
   }
 
   /** Nothing of the process happens from now on; what it has sent still arrives. */
@@ -111,6 +93,7 @@ export class Simulation {
   /** Nothing of it is needed any more. */
   end(): void {
     this.kill();
+    for (const process of this.#processes) process.discard();
     this.#over.abort();
   }
 
@@ -121,6 +104,12 @@ export class Simulation {
   /** A secret that must be found nowhere but in its sink. */
   remember(secret: string): void {
     this.#secrets.push(secret);
+  }
+
+  /** Somebody puts a secret at a place; nobody may tell it, nor a digest that others could make of it. */
+  provide(place: string, secret: string): void {
+    this.sources.set(place, secret);
+    this.#secrets.push(secret, digestOf(secret));
   }
 
   get secrets(): readonly string[] {
@@ -146,14 +135,7 @@ export class Simulation {
   }
 
   fileSink(isAlive: () => boolean): FileApi {
-    const later = <T>(act: () => T): Promise<T> =>
-      new Promise((done) => {
-        this.clock.after(this.random.below(2), () => {
-          if (!isAlive() && this.random.chance(0.5)) return;
-          const result = act();
-          if (isAlive()) done(result);
-        });
-      });
+    const later = <T>(act: () => T): Promise<T> => this.#later(isAlive, act);
     return {
       read: (path) => later(() => this.files.get(path)),
       write: (path, content) => later(() => void this.files.set(path, { content, mode: 0o600 })),
@@ -161,6 +143,36 @@ export class Simulation {
       discard: () => Promise.resolve(),
     };
   }
+
+  /** Where secrets stand that others made: files, variables and Secrets are read alike. */
+  secretSources(isAlive: () => boolean): SecretSourceApi {
+    return {
+      read: async (place) => {
+        const text = await this.#later(isAlive, () => this.sources.get(nameOf(place)));
+        if (text === undefined) throw noSecret(`there is no ${nameOf(place)}`);
+        return text;
+      },
+    };
+  }
+
+  /** What is on its way when the process dies may happen or not. */
+  #later<T>(isAlive: () => boolean, act: () => T): Promise<T> {
+    return new Promise((done) => {
+      this.clock.after(this.random.below(2), () => {
+        if (!isAlive() && this.random.chance(0.5)) return;
+        const result = act();
+        if (isAlive()) done(result);
+      });
+    });
+  }
+
+  /** How Vault comes to Nomad. */
+  readonly #reach: NomadReach = async ({ address, method, path, token, body }) => {
+    if (this.faults.nomad.isDown || address !== NOMAD_ADDRESS) throw new Error('connection refused');
+    const headers = { 'x-nomad-token': token };
+    const reply = await this.nomad.handle({ method, path, query: new URLSearchParams(), headers, body });
+    return { status: reply.status, body: reply.body };
+  };
 
   transport(target: 'nomad' | 'vault', isAlive: () => boolean): SimTransport {
     const server = target === 'nomad' ? this.nomad : this.vault;
@@ -179,166 +191,8 @@ export class Simulation {
   }
 }
 
-/** One run of the operator. */
-class Process {
-  #isAlive = true;
-  readonly #ended = new AbortController();
-  readonly #desires: Desire[] = [];
-  #wake: () => void = () => undefined;
-  #done: Promise<void> | undefined;
-
-  constructor(simulation: Simulation, desire: Desire) {
-    this.#desires.push(desire);
-    void this.#run(simulation);
-  }
-
-  declare(desire: Desire): void {
-    this.#desires.push(desire);
-    this.#wake();
-  }
-
-  kill(): void {
-    this.#isAlive = false;
-  }
-
-  async stop(): Promise<void> {
-    this.#ended.abort();
-    this.#wake();
-    await this.#done;
-  }
-
-  async #run(simulation: Simulation): Promise<void> {
-    const isAlive = (): boolean => this.#isAlive;
-    const backend = simulation.stateBackend(isAlive);
-    const types = typesOf(kinds);
-    const clock = simulation.clock.ofProcess(isAlive);
-    const ledger = new Ledger(backend, 'default', await backend.load(), (type) => types.get(type)?.connection, clock);
-    const world: World = {
-      kinds,
-      resources: new Map(),
-      deleting: new Map(),
-      connections: CONNECTIONS,
-      view: new LiveView(),
-      tracker: new Tracker(),
-      ledger,
-      io: ioOf(simulation, isAlive),
-      owner: 'default',
-      now: () => clock.now(),
-      pathName: (path) => path,
-      inScope: () => true,
-    };
-    const operator = new Operator({
-      world,
-      clock,
-      observer: observerOf(simulation, isAlive),
-      random: simulation.random.next,
-      allowMassDelete: true,
-      burst: simulation.burst,
-      connect: (d) => Promise.resolve({ connections: CONNECTIONS, declaration: d }),
-      scopeOf: () => () => true,
-    });
-    this.#done = operator.run(this.#follow(), this.#ended.signal);
-    await this.#done;
-  }
-
-  async *#follow(): AsyncGenerator<Desire> {
-    while (!this.#ended.signal.aborted) {
-      const latest = this.#desires.splice(0).at(-1);
-      if (latest === undefined) await new Promise<void>((done) => (this.#wake = done));
-      else yield latest;
-    }
-  }
-}
-
-function ioOf(simulation: Simulation, isAlive: () => boolean): Io {
-  const options = { maxConnections: 32 };
-  const nomad = new NomadClient(
-    { ...options, address: 'http://nomad', token: BOOTSTRAP },
-    simulation.transport('nomad', isAlive),
-  );
-  const vault = new VaultClient(
-    { ...options, address: 'http://vault', token: VAULT_TOKEN },
-    simulation.transport('vault', isAlive),
-  );
-  return {
-    nomad: () => nomad,
-    variables: () => new NomadVariables(nomad),
-    vault: () => vault,
-    files: simulation.fileSink(isAlive),
-    kubernetesSecrets: NO_KUBERNETES,
-    secretSources: localSecrets({}),
-    secrets: handover(simulation),
-  };
-}
-
-function handover(simulation: Simulation): SecretHandover {
-  const secrets = new Map<string, string>();
-  return {
-    put: (accessor, secret) => {
-      simulation.remember(secret);
-      secrets.set(accessor, secret);
-    },
-    take: (accessor) => secrets.get(accessor),
-  };
-}
-
-function observerOf(simulation: Simulation, isAlive: () => boolean): Observer {
-  const say = (...parts: unknown[]): void => {
-    if (!isAlive()) return;
-    const line = parts.map((part) => (typeof part === 'string' ? part : JSON.stringify(part))).join(' ');
-    simulation.said.push(line);
-    simulation.note(line);
-  };
-  return {
-    queued: () => undefined,
-    started: () => undefined,
-    finished: () => undefined,
-    driftFound: (step) => {
-      say('drift', step.object);
-    },
-    driftCorrected: () => undefined,
-    stepped: (step, outcome) => {
-      say(outcome.status, step.action, step.object, step.reason, outcome.message, step.changes);
-    },
-    resources: () => undefined,
-    synced: (connection, isSynced, error) => {
-      say('synced', connection.kind, String(isSynced), error ?? '');
-    },
-    disconnected: () => undefined,
-    desired: (count, _errors, held) => {
-      say('desired', String(count), String(held));
-    },
-    requested: () => undefined,
-    warned: (message) => {
-      say('warned', message);
-    },
-    leading: () => undefined,
-  };
-}
-
-const parsed = new Map<string, Resource>();
-
-function desireOf(declaration: Declaration): Desire {
-  const resources = Object.entries(declaration).map(([id, spec]) => resourceOf(id, spec));
-  return { resources, errors: [], roots: ['.'], unknown: [] };
-}
-
-/** Parsing is the same for the same spec, and most schedules use the same ones. */
-function resourceOf(id: string, spec: unknown): Resource {
-  const key = `${id} ${JSON.stringify(spec)}`;
-  const known = parsed.get(key);
-  if (known !== undefined) return known;
-  const [kindName = '', name = ''] = id.split(' ');
-  const kind = kinds.find((k) => k.kind === kindName);
-  if (kind === undefined) throw new Error(`no kind ${kindName}`);
-  const resource: Resource = {
-    kind: kindName,
-    metadata: { name, namespace: 'default', annotations: {} },
-    spec: kind.spec.parse(spec),
-    source: `${name}.yaml`,
-    folder: '/manifests',
-    locate: () => ({ file: `${name}.yaml`, line: 1, column: 1 }),
-  };
-  parsed.set(key, resource);
-  return resource;
+/** What a place is called in `sources`. */
+function nameOf(place: SecretPlace): string {
+  if (place.from === 'file') return place.path;
+  return place.from === 'variable' ? place.name : place.key;
 }

@@ -1,4 +1,7 @@
+import { one } from './choice.ts';
 import { equal } from './equal.ts';
+import { isRecorded, type Happenings } from './happening.ts';
+import { onNomad, onVault } from './others.ts';
 import type { Simulation } from './simulation.ts';
 
 /** Where tokens' secrets go in the schedules, and what becomes of them there. A place is called as the inventory calls it. */
@@ -30,6 +33,16 @@ export function sinkSpec(name: string, choice: number): Readonly<Record<string, 
   ];
   return all[(choice >> 1) % all.length] ?? {};
 }
+
+export const sinkHappenings: Happenings = {
+  foreignSinkEdit: async (s, c) => {
+    for (const place of one([...heldSecrets(s).keys()], c))
+      if (place.startsWith('/') || isRecorded(s, place)) await scribble(s, place);
+  },
+  foreignSinkDelete: async (s, c) => {
+    for (const place of one([...heldSecrets(s).keys()], c)) await remove(s, place, (c >> 8) % 2 === 0);
+  },
+};
 
 /** What others have beside ours, and an engine of version 1. */
 export async function prepareSinks(s: Simulation): Promise<void> {
@@ -76,7 +89,7 @@ export function isScribble(content: string | undefined): boolean {
 }
 
 /** Somebody writes over what is in a place of ours. */
-export async function scribble(s: Simulation, place: string): Promise<void> {
+async function scribble(s: Simulation, place: string): Promise<void> {
   if (place.startsWith('/')) s.files.set(place, { content: `${SCRIBBLE}\n`, mode: 0o600 });
   else if (place.startsWith('default/')) await putVariable(s, place, SCRIBBLED);
   else if (place.startsWith('kv/')) await onVault(s, 'POST', place, SCRIBBLED);
@@ -84,9 +97,9 @@ export async function scribble(s: Simulation, place: string): Promise<void> {
 }
 
 /** @param isWhole in version 2: not just the newest version. */
-export async function remove(s: Simulation, place: string, isWhole: boolean): Promise<void> {
+async function remove(s: Simulation, place: string, isWhole: boolean): Promise<void> {
   if (place.startsWith('/')) s.files.delete(place);
-  else if (place.startsWith('default/')) await onNomad(s, 'DELETE', place);
+  else if (place.startsWith('default/')) await onNomad(s, 'DELETE', variable(place));
   else if (place.startsWith('kv/')) await onVault(s, 'DELETE', place);
   else await onVault(s, 'DELETE', place.replace('/', isWhole ? '/metadata/' : '/data/'));
 }
@@ -108,27 +121,10 @@ function text(items: unknown): string {
   return JSON.stringify(Object.entries(items).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
-function putVariable(s: Simulation, place: string, items: Items): Promise<void> {
-  return onNomad(s, 'PUT', place, { Items: items });
+function putVariable(s: Simulation, place: string, items: Items): Promise<unknown> {
+  return onNomad(s, 'PUT', variable(place), { Items: items });
 }
 
-async function onNomad(s: Simulation, method: string, place: string, body?: unknown): Promise<void> {
-  await s.nomad.handle({
-    method,
-    path: `/v1/var/${place.slice(place.indexOf('/') + 1)}`,
-    query: new URLSearchParams(),
-    headers: { 'x-nomad-token': s.secrets[0] ?? '' },
-    body,
-  });
-}
-
-/** With the right to everything. */
-export async function onVault(s: Simulation, method: string, path: string, body?: unknown): Promise<void> {
-  await s.vault.handle({
-    method,
-    path: `/v1/${path}`,
-    query: new URLSearchParams(),
-    headers: { 'x-vault-token': 'hvs.simulation' },
-    body,
-  });
+function variable(place: string): string {
+  return `var/${place.slice(place.indexOf('/') + 1)}`;
 }
