@@ -141,6 +141,36 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Nomad secrets engine of 
     await leftNothing();
   });
 
+  it('that somebody could only half disable says so and what to do, and is made anew then', async () => {
+    await applied();
+    const { data } = lease();
+    await liveNomad.request('DELETE', `/v1/acl/token/${data.accessor_id}`);
+    expect(command('secrets', 'disable', 'nomad').status).not.toBe(0);
+    const { steps, code } = await workspace.apply();
+    expect(code).toBe(1);
+    for (const object of ['nomad-access/nomad', 'nomad-lease/nomad'])
+      expect(steps.find((s) => s.object === `default/${object}`)?.result?.message).toMatch(
+        /nomad is half disabled.*\(vault lease revoke -force -prefix nomad; vault secrets disable nomad\)/,
+      );
+    expect(command('lease', 'revoke', '-force', '-prefix', 'nomad').status).toBe(0);
+    command('secrets', 'disable', 'nomad');
+    await applied();
+    lease();
+    await nothingToDo();
+    expect(await managementTokens()).toHaveLength(1);
+  });
+
+  it('a role that is moved to another engine is refused, and says which field it is', async () => {
+    await applied();
+    workspace.write('other.yaml', manifest('VaultNomadSecretsEngine', 'other', 'path: other'));
+    workspace.write('role.yaml', ROLE.replace('engine: nomad', 'engine: other'));
+    const { steps } = await workspace.plan();
+    expect(steps.find((s) => s.kind === 'VaultNomadRole')).toMatchObject({
+      reason: 'Immutable',
+      message: expect.stringContaining('spec.engine') as string,
+    });
+  });
+
   it('is put back whatever somebody changes by hand, and gets a new token when its own was deleted', async () => {
     await applied();
     const often = `address: ${vault.address}\nauth: { tokenEnv: VAULT_TOKEN }\nsweepInterval: 1s`;

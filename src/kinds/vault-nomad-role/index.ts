@@ -74,7 +74,7 @@ function desiredRole(resource: Role, context: PlanContext): Desired {
     suspended: spec.suspend,
     source: resource.source,
     ...(isThere ? { detail: { nomadRef: engine.nomadRef } } : without(engine, resource, context)),
-    ...(isThere && renamed(resource, context, key, 'spec.name', (made) => made.name === key.name)),
+    ...(isThere && renamed(resource, context, key, 'spec.engine, spec.name', (made) => made.name === key.name)),
   };
 }
 

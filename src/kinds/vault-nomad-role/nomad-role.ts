@@ -1,4 +1,3 @@
-import { TargetError } from '../../contract/errors.ts';
 import type { ObjectType, SettledDesired } from '../../contract/kind.ts';
 import type { Io, VaultApi } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
@@ -6,7 +5,7 @@ import type { Fields, Value } from '../../plan/value.ts';
 import { boolean, fromVault, rulesOf, set, string, toVault } from '../vault-object/mapping.ts';
 import { splitRole } from '../vault-object/mount.ts';
 import { readEach } from '../vault-object/read-each.ts';
-import { SECRETS_MOUNT } from '../vault-nomad-secrets-engine/secrets-mount.ts';
+import { onMount, SECRETS_MOUNT } from '../vault-nomad-secrets-engine/secrets-mount.ts';
 
 const roleFields = { policies: set('policies'), type: string('type'), global: boolean('global') };
 export const nomadRoleRules = rulesOf(roleFields);
@@ -44,13 +43,8 @@ export async function readNomadRole(api: VaultApi, name: string, signal?: AbortS
 
 /** Every field, the empty ones too: Vault keeps policies that are left out, and refuses them for management tokens. */
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
-  try {
-    await io.vault(key.connection).write(path(key.name), toVault(roleFields, fields));
-  } catch (error) {
-    if (!(error instanceof TargetError) || error.status !== 404) throw error;
-    // The engine was disabled since it was looked at.
-    throw new TargetError(error.message, { class: 'dependency', status: 404, cause: error });
-  }
+  const write = io.vault(key.connection).write(path(key.name), toVault(roleFields, fields));
+  await onMount(write, splitRole(key.name).mount);
   return { fields };
 }
 

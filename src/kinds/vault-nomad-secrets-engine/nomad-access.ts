@@ -7,7 +7,7 @@ import { secretToWrite } from '../acl-token/held-secret.ts';
 import { rememberSent, secretRule, secretsToSend, sentFacts, UNTOLD } from '../secret-source.ts';
 import { fromVault, integer, rulesOf, string, text, toVault } from '../vault-object/mapping.ts';
 import { readEach } from '../vault-object/read-each.ts';
-import { SECRETS_MOUNT } from './secrets-mount.ts';
+import { onMount, SECRETS_MOUNT } from './secrets-mount.ts';
 
 const accessFields = {
   'access.address': string('address'),
@@ -82,10 +82,7 @@ async function write(io: Io, desired: SettledDesired): Promise<Live> {
     secretToWrite(io, desired),
     secretsToSend(io, fields),
   ]);
-  await io.vault(key.connection).write(`${key.name}/config/access`, {
-    ...toVault(accessFields, fields),
-    client_key: texts[CLIENT_KEY] ?? '',
-    token: secretId,
-  });
+  const body = { ...toVault(accessFields, fields), client_key: texts[CLIENT_KEY] ?? '', token: secretId };
+  await onMount(io.vault(key.connection).write(`${key.name}/config/access`, body), key.name);
   return holding(fields, texts[CLIENT_KEY] !== undefined, accessorId, sentFacts(sent));
 }

@@ -4,7 +4,7 @@ import type { Live } from '../../plan/step.ts';
 import type { Fields, Value } from '../../plan/value.ts';
 import { fromVault, integer, rulesOf, toVault } from '../vault-object/mapping.ts';
 import { readEach } from '../vault-object/read-each.ts';
-import { SECRETS_MOUNT } from './secrets-mount.ts';
+import { onMount, SECRETS_MOUNT } from './secrets-mount.ts';
 
 const leaseFields = { 'lease.ttl': integer('ttl'), 'lease.maxTtl': integer('max_ttl') };
 export const nomadLeaseRules = rulesOf(leaseFields);
@@ -37,6 +37,7 @@ export async function readLease(api: VaultApi, path: string, signal?: AbortSigna
 }
 
 async function write(io: Io, { key, fields }: SettledDesired): Promise<Live> {
-  await io.vault(key.connection).write(`${key.name}/config/lease`, toVault(leaseFields, fields));
+  const write = io.vault(key.connection).write(`${key.name}/config/lease`, toVault(leaseFields, fields));
+  await onMount(write, key.name);
   return { fields };
 }

@@ -61,3 +61,22 @@ function adviceOn(error: TargetError, prefix: string): string {
     return `Nomad does not accept the management token that Vault has: apply the engine once more, so that it gets one, and delete it then; where that can't be, delete the tokens on Nomad by hand and make Vault forget them (vault lease revoke -force -prefix ${prefix}). ${words}`;
   return `See to it that Vault reaches Nomad; what it shall forget without that: vault lease revoke -force -prefix ${prefix}. ${words}`;
 }
+
+/**
+ * A write to what a mount carries. It was disabled since it was looked at, or half of it: Vault goes on listing a mount whose leases
+ * it could not revoke, and has no way to it any more.
+ * @throws TargetError that says so.
+ */
+export async function onMount(write: Promise<void>, path: string): Promise<void> {
+  try {
+    await write;
+  } catch (error) {
+    if (!(error instanceof TargetError) || error.status !== 404) throw error;
+    const words = messageOf(error);
+    const half =
+      `secrets engine ${path} is half disabled: Vault could not revoke its leases. Make Vault forget them and disable it again, ` +
+      `and it is made anew (vault lease revoke -force -prefix ${path}; vault secrets disable ${path}). `;
+    const message = words.includes('tainted') ? half + words : words;
+    throw new TargetError(message, { class: 'dependency', status: 404, cause: error });
+  }
+}
