@@ -76,6 +76,11 @@ export function declaredConnections(declaring: Declaring): DeclaredConnection[] 
   return declaring.isKubernetes ? all.map(inKubernetes) : all;
 }
 
+/** The connections of manifests that are read without an inventory. */
+export function connectionsIn(resources: readonly Resource[], env: Environment): DeclaredConnection[] {
+  return declaredConnections({ resources, recorded: [], accepted: [], base: process.cwd(), env, isKubernetes: false });
+}
+
 /** There, one that is not declared any more is nobody's to use, and one that grants nothing particular is for all namespaces. */
 function inKubernetes(connection: DeclaredConnection): DeclaredConnection {
   const { kind, name, grants = {}, isRecorded } = connection;

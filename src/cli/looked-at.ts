@@ -10,7 +10,7 @@ import { loadDirectory } from '../sources/directory/index.ts';
 import type { NomadClient } from '../targets/nomad/client.ts';
 import type { VaultClient } from '../targets/vault/client.ts';
 import {
-  declaredConnections,
+  connectionsIn,
   environmentConnections,
   isConnection,
   vaultBehind,
@@ -18,7 +18,7 @@ import {
 } from './connections.ts';
 import { openNomad, openNomadTokens, openUnauthenticated, openVault, type Open } from './opening.ts';
 import type { ManifestOptions } from './options.ts';
-import { InvalidManifests, loadManifests } from './session.ts';
+import { validManifests } from './session.ts';
 
 /** Connections that are only looked through: without an inventory, and whether or not a resource uses them. */
 export interface Looked {
@@ -58,16 +58,8 @@ export async function openToLook(
 ): Promise<Looked> {
   const { env } = process;
   const isDeclared = options.file !== undefined && options.file.length > 0;
-  const { resources, errors } = isDeclared ? await loadManifests(options, signal) : await ofEnvironment(options.owner);
-  if (errors.length > 0) throw new InvalidManifests(errors);
-  const all = declaredConnections({
-    resources: resources.filter(isConnection),
-    recorded: [],
-    accepted: [],
-    base: process.cwd(),
-    env,
-    isKubernetes: false,
-  });
+  const { resources } = isDeclared ? await validManifests(options, signal) : await ofEnvironment(options.owner);
+  const all = connectionsIn(resources, env);
   const meant = all.filter(({ kind }) => wanted.has(kind));
   const connections = meant.filter(
     (c) => !c.isFromEnvironment || hasCredential(c.kind) || (toleratesNoCredential && isSet(ADDRESS[c.kind])),

@@ -78,6 +78,13 @@ export async function loadManifests(
   return desire;
 }
 
+/** The same, where nothing is wrong in them. @throws UsageError, InvalidManifests, the signal's reason */
+export async function validManifests(...asked: Parameters<typeof loadManifests>): Promise<Desire> {
+  const desire = await loadManifests(...asked);
+  if (desire.errors.length > 0) throw new InvalidManifests(desire.errors);
+  return desire;
+}
+
 async function readStdin(signal: AbortSignal): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of addAbortSignal(signal, process.stdin)) chunks.push(chunk as Buffer);
@@ -106,8 +113,7 @@ function inBase(desire: Desire, base: string): Desire {
 export async function openSession(options: SessionOptions, signal: AbortSignal): Promise<Session> {
   const places = await placesOf(options, cwd());
   const desire =
-    options.desire === 'declared' && places.paths.length > 0 ? await loadManifests(options, signal) : undefined;
-  if (desire !== undefined && desire.errors.length > 0) throw new InvalidManifests(desire.errors);
+    options.desire === 'declared' && places.paths.length > 0 ? await validManifests(options, signal) : undefined;
   const allowed = options.allowAddress ?? [];
   const access = { env: process.env, allowed, connections: [], mayBootstrap: options.mayBootstrap };
   const state = await openState(places, desire?.resources ?? [], access);

@@ -5,7 +5,7 @@ import type { VaultJwtIntegrationSpec } from '../../kinds/vault-jwt-integration/
 import type { VaultServerSpec } from '../../kinds/vault-server/index.ts';
 import type { ManifestOptions } from '../options.ts';
 import type { Output } from '../report.ts';
-import { InvalidManifests, loadManifests } from '../session.ts';
+import { validManifests } from '../session.ts';
 import type { Terminal } from '../terminal.ts';
 
 /** The `vault` blocks of Nomad's agents that belong to each integration. Asks no server. */
@@ -15,8 +15,7 @@ export async function agentConfig(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const { resources, errors } = await loadManifests(options, signal);
-  if (errors.length > 0) throw new InvalidManifests(errors);
+  const { resources } = await validManifests(options, signal);
   const integrations = resources.filter(
     (r) => r.kind === 'VaultJwtIntegration' && (name === undefined || r.metadata.name === name),
   );

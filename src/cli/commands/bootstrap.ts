@@ -2,12 +2,12 @@ import { systemClock } from '../../contract/clock.ts';
 import { UsageError } from '../../contract/errors.ts';
 import type { NomadClusterSpec } from '../../kinds/nomad-cluster/index.ts';
 import { printable } from '../../plan/render.ts';
-import { isConnection, declaredConnections, type DeclaredConnection } from '../connections.ts';
+import { connectionsIn, type DeclaredConnection } from '../connections.ts';
 import { always, bootstrapPatiently, tokenPlace } from '../bootstrapping.ts';
 import { openNomadTokens } from '../opening.ts';
 import type { ManifestOptions } from '../options.ts';
 import type { Output } from '../report.ts';
-import { InvalidManifests, loadManifests } from '../session.ts';
+import { validManifests } from '../session.ts';
 import type { Terminal } from '../terminal.ts';
 
 export interface BootstrapOptions extends Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'> {
@@ -35,17 +35,9 @@ export async function bootstrap(
   terminal: Terminal,
   signal: AbortSignal,
 ): Promise<number> {
-  const { resources, errors } = await loadManifests(options, signal);
-  if (errors.length > 0) throw new InvalidManifests(errors);
+  const { resources } = await validManifests(options, signal);
   const { env } = process;
-  const connections = declaredConnections({
-    resources: resources.filter(isConnection),
-    recorded: [],
-    accepted: [],
-    base: process.cwd(),
-    env,
-    isKubernetes: false,
-  });
+  const connections = connectionsIn(resources, env);
   const meant = meantBy(name, connections);
   // Whatever is wrong with one is told before anything is done to another.
   const places = meant.map((connection) => ({ connection, place: tokenPlace(connection, undefined) }));

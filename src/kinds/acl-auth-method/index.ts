@@ -1,7 +1,8 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
+import { declaredBy, nomadReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { misnamed } from '../schema.ts';
 import { misplacedSecrets, secretFields, secretKeys, secretSourceObject, withSent } from '../secret-source.ts';
@@ -51,7 +52,7 @@ spec:
       groups: roles
 `,
   types: [secretSourceObject, authMethodObject, defaultMethodObject],
-  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  references: (spec) => [nomadReference(spec)],
   check: (resource) => [
     ...misnamed(liveName(resource), 'an auth method on Nomad'),
     ...misplacedSecrets(resource, secretsOf(resource.spec)),
@@ -69,16 +70,6 @@ function liveName(resource: Method): string {
   return resource.spec.name ?? resource.metadata.name;
 }
 
-function base({ spec, source, ...resource }: Method): Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'> {
-  return {
-    resource: idOf(resource as Method),
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source,
-  };
-}
-
 function desiredMethod(resource: Method, context: PlanContext): Desired {
   const { spec } = resource;
   const key = { connection: spec.nomadRef, type: authMethodObject.name, name: liveName(resource) };
@@ -87,7 +78,7 @@ function desiredMethod(resource: Method, context: PlanContext): Desired {
   const live = context.live(key);
   const former = spec.default ? formerDefault(key, context) : undefined;
   return {
-    ...base(resource),
+    ...declaredBy(resource),
     key,
     fields: { ...declaredFields(spec), ...secrets.fields },
     rules: methodFieldRules,
@@ -125,7 +116,7 @@ function theDefault(resource: Method, context: PlanContext): Desired {
   const key = defaultMethodKey(resource.spec.nomadRef);
   const live: Live | Unreadable | undefined = context.live(key);
   return {
-    ...base(resource),
+    ...declaredBy(resource),
     key,
     fields: {},
     rules: {},

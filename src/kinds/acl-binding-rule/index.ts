@@ -5,6 +5,7 @@ import type { Fields } from '../../plan/value.ts';
 import { markedName, markerOf, ownerId } from '../marked/marker.ts';
 import { matchMarked } from '../marked/match.ts';
 import { imitated, ofAnother } from '../marked/verdicts.ts';
+import { declaredBy, nomadReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { aclBindingRuleImporter } from './import.ts';
 import { bindingRuleObject, fixedFields, markedRule, ruleFieldRules } from './rule.ts';
@@ -39,7 +40,7 @@ spec:
   bindName: operators
 `,
   types: [bindingRuleObject],
-  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  references: (spec) => [nomadReference(spec)],
   objects: (resource, context) =>
     resource.spec.id === undefined ? ownRule(resource, context) : [namedRule(resource, resource.spec.id, context)],
   observes: ({ spec }) => [methodOf(spec)],
@@ -64,16 +65,13 @@ function wantedFields({ authMethod, selector, bindType, bindName = '' }: AclBind
   return { authMethod, selector, bindType, bindName };
 }
 
-function base({ spec, source, ...resource }: Rule, context: PlanContext): Base {
+function base(resource: Rule, context: PlanContext): Base {
+  const { spec } = resource;
   const method = methodOf(spec);
   return {
-    resource: idOf(resource as Rule),
+    ...declaredBy(resource),
     dependsOn: [method, ...boundBy(spec)],
     lacking: context.live(method) === undefined ? [method] : [],
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source,
   };
 }
 

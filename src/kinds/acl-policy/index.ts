@@ -1,6 +1,7 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import type { Desired } from '../../plan/step.ts';
+import { declaredBy, nomadReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { misnamed } from '../schema.ts';
 import { aclPolicyImporter } from './import.ts';
@@ -31,7 +32,7 @@ spec:
     }
 `,
   types: [aclPolicyObject],
-  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  references: (spec) => [nomadReference(spec)],
   check: (resource) => misnamed(liveName(resource), 'a Nomad policy'),
   objects: (resource, context) => [desiredPolicy(resource, context)],
   importer: aclPolicyImporter,
@@ -47,7 +48,6 @@ function desiredPolicy(resource: Resource<AclPolicySpec>, context: PlanContext):
   const key = { connection: spec.nomadRef, type: aclPolicyObject.name, name: liveName(resource) };
   return {
     key,
-    resource: idOf(resource),
     fields: {
       description: spec.description,
       rules: spec.rules,
@@ -59,10 +59,7 @@ function desiredPolicy(resource: Resource<AclPolicySpec>, context: PlanContext):
     rules: policyFieldRules,
     live: context.live(key),
     dependsOn: [],
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
+    ...declaredBy(resource),
     ...renamed(resource, context, key, 'spec.name', (made) => made.name === key.name),
   };
 }

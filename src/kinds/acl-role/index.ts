@@ -1,7 +1,8 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
+import { declaredBy, nomadReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { misnamed } from '../schema.ts';
 import { aclRoleImporter } from './import.ts';
@@ -30,7 +31,7 @@ spec:
   policies: [readonly]
 `,
   types: [aclRoleObject],
-  references: (spec) => [{ kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' }],
+  references: (spec) => [nomadReference(spec)],
   check: (resource) => misnamed(liveName(resource), 'a Nomad role'),
   objects: (resource, context) => [desiredRole(resource, context)],
   observes: ({ spec }) => policiesOf(spec),
@@ -61,16 +62,12 @@ function desiredRole(resource: Resource<AclRoleSpec>, context: PlanContext): Des
     renamed(resource, context, key, 'spec.name', (made) => made.name === key.name) ?? taken(ours, readable(named));
   return {
     key,
-    resource: idOf(resource),
     fields: { name: key.name, description: spec.description, policies: spec.policies },
     rules: roleFieldRules,
     live: ours ?? named,
     dependsOn: policies,
     lacking: policies.filter((policy) => context.live(policy) === undefined),
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
+    ...declaredBy(resource),
     ...refusal,
   };
 }

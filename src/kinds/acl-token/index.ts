@@ -1,12 +1,13 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { isUnreadable, readable, type Desired, type ObjectKey, type PlannedStep } from '../../plan/step.ts';
 import type { Fields } from '../../plan/value.ts';
+import { declaredBy, nomadReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { byteLength, seconds } from '../schema.ts';
 import { markerOf } from '../marked/marker.ts';
 import { ofAnother } from '../marked/verdicts.ts';
-import { ending, ownedTokens, type Base } from '../nomad-token/owned-tokens.ts';
+import { ending, ownedTokens } from '../nomad-token/owned-tokens.ts';
 import { instant, madeAt } from '../nomad-token/rotation.ts';
 import { aclTokenImporter } from './import.ts';
 import { kubernetesSecretObject } from './kubernetes-secret.ts';
@@ -56,7 +57,7 @@ spec:
   },
   types: [aclTokenObject, secretFileObject, kubernetesSecretObject, vaultKvObject, nomadVariableObject],
   references: ({ nomadRef, writeSecretTo: { vaultKv } }) => [
-    { kind: 'NomadCluster', name: nomadRef, path: 'spec.nomadRef' },
+    nomadReference({ nomadRef }),
     ...(vaultKv
       ? [{ kind: 'VaultServer', name: vaultKv.vaultRef, path: 'spec.writeSecretTo.vaultKv.vaultRef' } as const]
       : []),
@@ -124,18 +125,7 @@ function misplacedSink({ metadata, spec: { writeSecretTo } }: Token): { path: st
 function objects(resource: Token, context: PlanContext): Desired[] {
   const [token, ...others] =
     resource.spec.accessorId === undefined ? ownTokens(resource, context) : [namedToken(resource, context)];
-  return [token, ...others, ...sinkOf(resource, context, token, base(resource))];
-}
-
-function base(resource: Token): Base {
-  const { spec } = resource;
-  return {
-    resource: idOf(resource),
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
-  };
+  return [token, ...others, ...sinkOf(resource, context, token)];
 }
 
 function ownTokens(resource: Token, context: PlanContext): [Desired, ...Desired[]] {
@@ -146,7 +136,7 @@ function ownTokens(resource: Token, context: PlanContext): [Desired, ...Desired[
     nameField: 'spec.name',
     wanted: wantedFields(spec),
     dependsOn: policiesOf(spec),
-    base: base(resource),
+    base: declaredBy(resource),
     rotation: rotationOf(spec),
     heldSince: heldInSink(resource, context),
   });
@@ -176,7 +166,7 @@ function namedToken(resource: Token, context: PlanContext): Desired {
   const isOurs = recorded?.state === 'owned';
   const ends = isUnreadable(live) ? undefined : (live?.facts ?? recorded?.detail)?.['expiresAt'];
   return {
-    ...base(resource),
+    ...declaredBy(resource),
     key,
     fields: { ...wantedFields(spec), name: liveName(resource) },
     rules: {

@@ -11,7 +11,7 @@ import {
   type Unreadable,
 } from '../../plan/step.ts';
 import { handover, heldSince } from '../nomad-token/handover.ts';
-import type { Base } from '../nomad-token/owned-tokens.ts';
+import { declaredBy } from '../declared-by.ts';
 import { declaredSink, type Sink } from './declared-sink.ts';
 import { holderOf } from './held-secret.ts';
 import type { AclTokenSpec } from './schema.ts';
@@ -19,9 +19,9 @@ import type { AclTokenSpec } from './schema.ts';
 type Token = Resource<AclTokenSpec>;
 
 /** Where the secret goes: it holds that of whichever token stands for the resource. */
-export function sinkOf(resource: Token, context: PlanContext, token: Desired, base: Base): Desired[] {
+export function sinkOf(resource: Token, context: PlanContext, token: Desired): Desired[] {
   const sink = declaredSink(resource, context);
-  return sink === undefined ? [] : [desiredSink(sink, resource, context, token, base)];
+  return sink === undefined ? [] : [desiredSink(sink, resource, context, token)];
 }
 
 /** Since when readers find a token's secret in the sink; undefined where they look it up on Nomad. */
@@ -40,7 +40,7 @@ function ownedAt(key: ObjectKey, resource: Token, context: PlanContext): Owned |
   return context.ownedBy(resource).find((o) => keyText(o.key) === keyText(key));
 }
 
-function desiredSink(sink: Sink, resource: Token, context: PlanContext, token: Desired, base: Base): Desired {
+function desiredSink(sink: Sink, resource: Token, context: PlanContext, token: Desired): Desired {
   const { key } = sink;
   const accessorId = readable(token.live)?.id;
   const live = context.live(key);
@@ -51,7 +51,7 @@ function desiredSink(sink: Sink, resource: Token, context: PlanContext, token: D
   const verdict = reserved(sink) ?? (token.verdict?.reason === 'Expired' ? token.verdict : unreadable(token.live));
   const isOurs = found !== undefined && owned?.state === 'owned' && sink.isOurs(found, owned);
   return {
-    ...base,
+    ...declaredBy(resource),
     key,
     fields: sink.fields(accessorId),
     rules: sink.rules,

@@ -2,15 +2,13 @@ import type { PlanContext } from '../../contract/kind.ts';
 import { idOf, type Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey, type Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
+import type { Declared } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { markedName, markerOf, ownerId } from '../marked/marker.ts';
 import { matchMarked, type Candidate, type Match } from '../marked/match.ts';
 import { imitated } from '../marked/verdicts.ts';
 import { expiresAt, instant, MADE_AT, madeAt, ownedOf, succession, type Rotation } from './rotation.ts';
 import { aclTokenObject, markedToken, tokenFieldRules } from './token.ts';
-
-/** What is the same for every object of a resource. */
-export type Base = Omit<Desired, 'key' | 'fields' | 'rules' | 'live' | 'dependsOn'>;
 
 /** What the tokens of a resource shall be. */
 export interface TokenDeclaration {
@@ -23,7 +21,7 @@ export interface TokenDeclaration {
   readonly wanted: Fields;
   /** What must stand before a token is made: its policies. */
   readonly dependsOn: readonly ObjectKey[];
-  readonly base: Base;
+  readonly base: Declared;
   /** Without it there is one token, and none is made in the place of one that has expired. */
   readonly rotation?: Rotation | undefined;
   /** Since when readers find a token's secret in its place, by `heldSince`. Without it they find it on Nomad. */

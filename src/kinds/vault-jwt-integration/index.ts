@@ -1,7 +1,8 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { isUnreadable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
 import { Deferred, KNOWN_AFTER_APPLY, type DesiredFields, type Fields, type Value } from '../../plan/value.ts';
+import { declaredBy, nomadReference, vaultReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { many, seconds } from '../schema.ts';
 import { agentConfig } from './agent-config.ts';
@@ -49,10 +50,7 @@ spec: {}
       'Of the mount’s configuration what only OIDC logins need (clientId, responseMode, responseTypes, providerConfig) and unsupportedCriticalCertExtensions: no field of the spec, and always empty. What somebody sets there by hand is taken away.',
   },
   types: [jwksObject, authMountObject, jwtConfigObject, vaultPolicyObject, jwtRoleObject],
-  references: (spec) => [
-    { kind: 'VaultServer', name: spec.vaultRef, path: 'spec.vaultRef' },
-    { kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' },
-  ],
+  references: (spec) => [vaultReference(spec), nomadReference(spec)],
   check: ({ spec }) => [...unknownDefaultRole(spec), ...changedByVault(spec)],
   objects,
   importer: vaultJwtIntegrationImporter,
@@ -107,18 +105,13 @@ function object(
   dependsOn: readonly ObjectKey[],
   pathPrefix?: string,
 ): Desired {
-  const { spec } = resource;
   return {
     key,
-    resource: idOf(resource),
     fields,
     rules,
     live: context.live(key),
     dependsOn,
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
+    ...declaredBy(resource),
     ...(pathPrefix !== undefined && { pathPrefix }),
   };
 }

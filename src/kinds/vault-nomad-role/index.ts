@@ -1,6 +1,7 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import type { Desired } from '../../plan/step.ts';
+import { declaredBy, vaultReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { roleKey, splitRole } from '../vault-object/mount.ts';
 import { accessKey, vaultNomadSecretsEngine } from '../vault-nomad-secrets-engine/index.ts';
@@ -35,7 +36,7 @@ spec:
   policies: [deploy]
 `,
   types: [nomadRoleObject],
-  references: (spec) => [{ kind: 'VaultServer', name: spec.vaultRef, path: 'spec.vaultRef' }],
+  references: (spec) => [vaultReference(spec)],
   check: (resource) =>
     NOMAD_ROLE_NAME.test(liveName(resource))
       ? []
@@ -64,15 +65,11 @@ function desiredRole(resource: Role, context: PlanContext): Desired {
   const key = roleKey(SECRETS_MOUNT, spec.vaultRef, path, liveName(resource));
   return {
     key,
-    resource: idOf(resource),
     fields: { policies: spec.policies, type: spec.type, global: spec.global },
     rules: nomadRoleRules,
     live: context.live(key),
     dependsOn: isThere ? [accessKey(engine), ...policiesOf(spec, engine)] : [],
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
+    ...declaredBy(resource),
     ...(isThere ? { detail: { nomadRef: engine.nomadRef } } : without(engine, resource, context)),
     ...(isThere && renamed(resource, context, key, 'spec.engine, spec.name', (made) => made.name === key.name)),
   };

@@ -1,5 +1,5 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import {
   isUnreadable,
   keyText,
@@ -15,6 +15,7 @@ import { rotationOf } from '../acl-token/rotation.ts';
 import { handover, heldSince } from '../nomad-token/handover.ts';
 import { ownedTokens } from '../nomad-token/owned-tokens.ts';
 import { aclTokenObject } from '../nomad-token/token.ts';
+import { declaredBy, nomadReference, vaultReference } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
 import { seconds } from '../schema.ts';
 import {
@@ -70,10 +71,7 @@ spec:
       'A field of the management token: name (the path with a marker), type, policies, roles, global, expirationTtl.',
   },
   types: [aclTokenObject, secretsMountObject, nomadAccessObject, nomadLeaseObject, secretSourceObject],
-  references: (spec) => [
-    { kind: 'VaultServer', name: spec.vaultRef, path: 'spec.vaultRef' },
-    { kind: 'NomadCluster', name: spec.nomadRef, path: 'spec.nomadRef' },
-  ],
+  references: (spec) => [vaultReference(spec), nomadReference(spec)],
   check: (resource) => misplacedSecrets(resource, secretsOf(resource)),
   objects,
   observes: (resource) => secretKeys(resource, secretsOf(resource)),
@@ -132,18 +130,13 @@ function object(
   live: Live | Unreadable | undefined,
   dependsOn: readonly ObjectKey[] = [],
 ): Desired {
-  const { spec } = resource;
   return {
     key,
-    resource: idOf(resource),
     fields,
     rules,
     live,
     dependsOn,
-    adoptionPolicy: spec.adoptionPolicy,
-    deletionPolicy: spec.deletionPolicy,
-    suspended: spec.suspend,
-    source: resource.source,
+    ...declaredBy(resource),
   };
 }
 
@@ -151,14 +144,13 @@ function object(
 function managementTokens(resource: Engine, context: PlanContext, mount: Desired): [Desired, ...Desired[]] {
   const { spec } = resource;
   const { found, owned } = standingAccess(resource, context, mount);
-  const { resource: id, adoptionPolicy, deletionPolicy, suspended, source } = mount;
   const [token, ...others] = ownedTokens(resource, context, {
     connection: spec.nomadRef,
     name: spec.path,
     nameField: 'spec.path',
     wanted: { type: 'management', policies: [], roles: [], global: spec.access.global, expirationTtl: null },
     dependsOn: [mount.key],
-    base: { resource: id, adoptionPolicy, deletionPolicy, suspended, source },
+    base: declaredBy(resource),
     rotation: rotationOf(spec),
     heldSince: (accessorId) => heldSince(accessorId, readable(found), owned, context.now),
   });
