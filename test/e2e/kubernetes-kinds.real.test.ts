@@ -197,6 +197,29 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       expect(await cluster.liveVault.data('sys/mounts')).not.toHaveProperty('nomad/');
     });
 
+    it('an engine whose lease Nomad has lost the token of says what to do, and goes once that is done', async () => {
+      const { cluster } = rig;
+      await cluster.operator();
+      await declare();
+      await allReady();
+      const { body } = await cluster.liveVault.request<{ data: { accessor_id: string } }>('GET', 'nomad/creds/reader');
+      await cluster.liveNomad.request('DELETE', `/v1/acl/token/${body.data.accessor_id}`);
+      await deleteSoon(cluster, 'vaultnomadrole', 'reader');
+      await deleteSoon(cluster, 'vaultnomadsecretsengine', 'nomad');
+      await untilShown(
+        cluster,
+        'vaultnomadsecretsengine',
+        'nomad',
+        'says what to do',
+        (now) => conditionOf(now)?.message.includes('vault lease revoke -force -prefix nomad/creds') ?? false,
+      );
+      expect((await cluster.vault.run('lease', 'revoke', '-force', '-prefix', 'nomad/creds')).code).toBe(0);
+      await untilGone(cluster, 'vaultnomadsecretsengine', 'nomad');
+      expect(await cluster.liveVault.data('sys/mounts')).not.toHaveProperty('nomad/');
+      const management = (await cluster.liveNomad.tokens()).filter(({ Type }) => Type === 'management');
+      expect(management.map(({ Name }) => Name)).toEqual(['Bootstrap Token']);
+    });
+
     it('is not granted management without a word of the administrator’s', async () => {
       const { cluster } = rig;
       await connect('grants: {}');
