@@ -58,6 +58,8 @@ export interface NomadApi {
     isSo: (body: T | undefined) => boolean,
     signal?: AbortSignal,
   ): Promise<{ readonly body: T | undefined; readonly index: number } | undefined>;
+  /** Waits until every other region that answers knows an object that all of them have, or 5 s are over. Never throws. */
+  everywhere(path: string): Promise<void>;
   /**
    * The event stream: the events of each line, none for a heartbeat. The first line, a heartbeat, says that the
    * subscription stands; then what the buffer of the server still holds is told again. It ends when the stream does.

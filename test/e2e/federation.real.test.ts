@@ -138,6 +138,29 @@ describe.skipIf(!requireServers('nomad'))('two federated regions', () => {
     await workspace.destroy();
   });
 
+  it('a global token that rotates is known in both before its readers find it', async () => {
+    workspace.retarget({ nomad: federation.east });
+    const rotating = 'rotation: { interval: 3s, overlap: 2s }\nwriteSecretTo: { file: { path: rotating } }';
+    workspace.write(
+      'all.yaml',
+      manifest('AclPolicy', 'nodes', RULES),
+      manifest('AclToken', 'rotating', `policies: [nodes]\nglobal: true\n${rotating}`),
+    );
+    await applied();
+    await vi.waitFor(async () => {
+      expect(await mayLook(federation.west, 'rotating')).toBe(200);
+    }, 30_000);
+    const operator = await operators.start(workspace);
+    const seen = new Set<string>();
+    while (seen.size < 6) {
+      const secret = workspace.read('rotating').trim();
+      seen.add(secret);
+      expect([seen.size, await west.accepts(secret)]).toEqual([seen.size, true]);
+    }
+    await operator.stop();
+    await workspace.destroy();
+  });
+
   it('imported together, what they share is imported once: nothing is declared twice, and a plan says nothing to do', async () => {
     workspace.write('all.yaml', ...EVERYTHING);
     await applied();

@@ -96,7 +96,10 @@ export const aclTokenObject: ObjectType = {
     });
     const { body: token } = await explained(reply, REFUSALS);
     io.secrets.put(token.AccessorID, token.SecretID);
-    return here(api, token);
+    const live = await here(api, token);
+    // Its readers may be in another region, and must not find its secret before it is known there.
+    if (token.Global) await api.everywhere(path(token.AccessorID));
+    return live;
   },
 
   /**

@@ -20,6 +20,8 @@ const PAGE = 5_000;
 const WAIT_SECONDS = 30;
 /** How long what was written may take to come to another region: the replication itself tries again in less. */
 const ARRIVAL_MS = 20_000;
+/** How long another region than ours may take: one to which nothing is replicated must not hold up the others for long. */
+const SPREAD_MS = 5_000;
 /** The event stream says something at once and then every 30 s. To a reader that fell behind it says nothing any more, and stays open. */
 const QUIET_MS = { first: 10_000, later: 45_000 };
 
@@ -103,6 +105,14 @@ export class NomadClient implements NomadApi {
     };
     const message = `${this.#named('GET', path)}: what was written has not come to this region: does the replication from the authoritative region work?`;
     return untilFound(look, { mostMs: ARRIVAL_MS, message, signal });
+  }
+
+  async everywhere(path: string): Promise<void> {
+    const regions = await this.regions().catch(() => []);
+    if (regions.length < 2) return;
+    const look = async (region: string): Promise<true | undefined> => (await this.get(path, { region })) && true;
+    const waiting = regions.map((region) => untilFound(() => look(region), { mostMs: SPREAD_MS, message: '' }));
+    await Promise.allSettled(waiting);
   }
 
   async *events(topics: readonly string[], signal: AbortSignal, from = 0): AsyncGenerator<readonly NomadEvent[]> {
