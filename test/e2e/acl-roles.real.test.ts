@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { LiveNomad } from './live.ts';
+import type { NomadServer } from '../servers/nomad.ts';
+import type { LiveNomad } from './live.ts';
+import { applied, useNomad } from './nomad-workspace.ts';
 import { readySeries, useOperators } from './operators.ts';
 import type { RunningOperator } from './running.ts';
 import { manifest, Workspace, type PlanOutput } from './workspace.ts';
@@ -24,23 +25,19 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
   let nomad: NomadServer;
   let live: LiveNomad;
   let workspace: Workspace;
-  const operators = useOperators();
 
-  beforeAll(async () => {
-    nomad = await startNomad({ client: false });
-    live = new LiveNomad(nomad);
+  useNomad((made) => {
+    ({ nomad, live, workspace } = made);
   });
-  afterAll(() => nomad.stop());
   beforeEach(async () => {
-    workspace = new Workspace({ nomad });
     await live.putPolicy('read', READ);
     await live.putPolicy('write', WRITE);
   });
   afterEach(async () => {
-    workspace.dispose();
     for (const { ID } of await roles()) await live.request('DELETE', `/v1/acl/role/${ID}`);
-    await live.clear();
   });
+  // Ended before what they would put back is taken away.
+  const operators = useOperators();
 
   const roles = async (): Promise<Role[]> => (await live.request<Role[]>('GET', '/v1/acl/roles')).body;
   async function role(name: string): Promise<Role> {
@@ -58,16 +55,6 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
   const declareToken = (spec: string): void => {
     workspace.write('token.yaml', manifest('AclToken', 'ci', `${spec}\nwriteSecretTo: { file: { path: ci.secret } }`));
   };
-  async function applied(): Promise<string[]> {
-    const { steps, code } = await workspace.apply();
-    expect(steps.filter((s) => s.result?.status === 'failed')).toEqual([]);
-    expect(code).toBe(0);
-    return outline(steps);
-  }
-  const outline = (steps: PlanOutput['steps']): string[] =>
-    steps
-      .filter(({ action }) => action !== 'noop')
-      .map((s) => `${s.action} ${s.kind} ${s.name} ${s.changes.map((c) => c.path).join()}`.trim());
   const only = async (): Promise<PlanOutput['steps'][number]> => {
     const { steps } = await workspace.apply();
     expect(steps).toHaveLength(1);
@@ -83,13 +70,13 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
 
   it('are made with their policies, planned again there is nothing to do, and destroyed', async () => {
     declare('viewers', 'description: Those who may look\npolicies: [write, read]');
-    expect(await applied()).toEqual(['create AclRole viewers spec.name,spec.description,spec.policies']);
+    expect(await applied(workspace)).toEqual(['create viewers spec.name,spec.description,spec.policies']);
     const made = await role('viewers');
     expect(made).toMatchObject({ Description: 'Those who may look' });
     expect(made.Policies.map((p) => p.Name).sort()).toEqual(['read', 'write']);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
     declare('viewers', 'description: Those who may look\npolicies: [read, write, read]');
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
     expect((await role('viewers')).ModifyIndex).toBe(made.ModifyIndex);
     await workspace.destroy();
     expect(await roles()).toEqual([]);
@@ -98,10 +85,10 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
 
   it('are changed in place', async () => {
     declare('viewers', 'description: one\npolicies: [read]');
-    await applied();
+    await applied(workspace);
     const { ID } = await role('viewers');
     declare('viewers', 'policies: [write]');
-    expect(await applied()).toEqual(['update AclRole viewers spec.description,spec.policies']);
+    expect(await applied(workspace)).toEqual(['update viewers spec.description,spec.policies']);
     expect(await role('viewers')).toMatchObject({ ID, Description: '', Policies: [{ Name: 'write' }] });
   });
 
@@ -117,24 +104,24 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
 
   it('outlive a destroy once somebody has made another one in their place, and are put back while they are declared', async () => {
     declare('viewers', 'policies: [read]');
-    await applied();
+    await applied(workspace);
     await drop('viewers');
     await make('viewers', 'write');
     await workspace.destroy();
     expect(await role('viewers')).toMatchObject({ Policies: [{ Name: 'write' }] });
     await drop('viewers');
-    await applied();
+    await applied(workspace);
     await drop('viewers');
     await make('viewers', 'write');
-    expect(await applied()).toEqual(['update AclRole viewers spec.policies']);
+    expect(await applied(workspace)).toEqual(['update viewers spec.policies']);
   });
 
   it('that somebody renamed are called by their names again', async () => {
     declare('viewers', 'policies: [read]');
-    await applied();
+    await applied(workspace);
     const before = await role('viewers');
     await live.request('PUT', `/v1/acl/role/${before.ID}`, { ...before, Name: 'others' });
-    expect(await applied()).toEqual(['update AclRole viewers spec.name']);
+    expect(await applied(workspace)).toEqual(['update viewers spec.name']);
     expect((await role('viewers')).ID).toBe(before.ID);
   });
 
@@ -145,9 +132,9 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
     expect(refused.message).toContain('acl-policy/later');
     expect(await roles()).toEqual([]);
     workspace.write('policy.yaml', manifest('AclPolicy', 'later', `rules: '${READ}'`));
-    expect((await applied()).map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual([
-      'create AclPolicy later',
-      'create AclRole viewers',
+    expect((await applied(workspace)).map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual([
+      'create later',
+      'create viewers',
     ]);
     await workspace.destroy();
     expect([await roles(), await live.policyNames()]).toEqual([[], ['read', 'write']]);
@@ -187,12 +174,12 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
     it('give them what their policies allow, and take it away again', async () => {
       declare('viewers', 'policies: [read]');
       declareToken('roles: [viewers]');
-      await applied();
+      await applied(workspace);
       expect(await may()).toEqual({ read: 200, write: 403 });
       declare('viewers', 'policies: [read, write]');
-      await applied();
+      await applied(workspace);
       expect(await may()).toEqual({ read: 200, write: 200 });
-      expect(await applied()).toEqual([]);
+      expect(await applied(workspace)).toEqual([]);
       await workspace.destroy();
       expect([await roles(), await live.marked()]).toEqual([[], []]);
     });
@@ -200,17 +187,14 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
     it('that were deleted and made again are linked again, and the token stays', async () => {
       declare('viewers', 'policies: [read]');
       declareToken('roles: [viewers]');
-      await applied();
+      await applied(workspace);
       const [before] = await live.marked();
       await drop('viewers');
       expect(await may()).toEqual({ read: 403, write: 403 });
-      expect(await applied()).toEqual([
-        'create AclRole viewers spec.name,spec.policies',
-        'update AclToken ci spec.roles',
-      ]);
+      expect(await applied(workspace)).toEqual(['create viewers spec.name,spec.policies', 'update ci spec.roles']);
       expect((await may()).read).toBe(200);
       expect((await live.marked()).map((t) => t.AccessorID)).toEqual([before?.AccessorID]);
-      expect(await applied()).toEqual([]);
+      expect(await applied(workspace)).toEqual([]);
     });
 
     it('that are not there keep the token waiting, whoever is to make them', async () => {
@@ -220,18 +204,18 @@ describe.skipIf(!requireServers('nomad'))('roles', () => {
       expect(token).toMatchObject({ action: 'refuse', reason: 'Waiting' });
       expect(token?.message).toContain('acl-role/theirs');
       await make('theirs', 'read');
-      await applied();
+      await applied(workspace);
       expect((await may()).read).toBe(200);
     });
 
     it('go on as the token rotates', async () => {
       declare('viewers', 'policies: [read]');
       declareToken('roles: [viewers]\nrotation: { interval: 2m, overlap: 1m }');
-      await applied();
+      await applied(workspace);
       await drop('viewers');
-      await applied();
+      await applied(workspace);
       expect((await may()).read).toBe(200);
-      expect(await applied()).toEqual([]);
+      expect(await applied(workspace)).toEqual([]);
     });
   });
 

@@ -1,11 +1,12 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
+import type { NomadServer } from '../servers/nomad.ts';
 import { contentOf } from './leaks.ts';
-import { LiveNomad } from './live.ts';
+import type { LiveNomad } from './live.ts';
+import { applied, useNomad } from './nomad-workspace.ts';
 import { readySeries, useOperators } from './operators.ts';
 import type { RunningOperator } from './running.ts';
 import { manifest, Workspace, type PlanOutput } from './workspace.ts';
@@ -68,13 +69,10 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
   let operator: RunningOperator | undefined;
   const operators = useOperators();
 
-  beforeAll(async () => {
-    nomad = await startNomad({ client: false });
-    live = new LiveNomad(nomad);
+  useNomad((made) => {
+    ({ nomad, live, workspace } = made);
   });
-  afterAll(() => nomad.stop());
   beforeEach(() => {
-    workspace = new Workspace({ nomad });
     mkdirSync(join(workspace.manifests, 'secrets'));
     secret(SECRETS[0]);
     writeFileSync(join(workspace.manifests, 'secrets', 'key.pem'), KEY);
@@ -87,7 +85,6 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
       ...(operator === undefined ? [] : [operator.log(), operator.output()]),
     ].join('\n');
     operator = undefined;
-    workspace.dispose();
     for (const { Name } of (await live.request<Method[]>('GET', '/v1/acl/auth-methods')).body)
       await live.request('DELETE', `/v1/acl/auth-method/${Name}`);
     for (const text of SENSITIVE) expect(told).not.toContain(text);
@@ -103,24 +100,10 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
   const method = async (name: string): Promise<Method> => (await live.request<Method>('GET', at(name))).body;
   const put = (body: Record<string, unknown>): Promise<unknown> => live.request('PUT', at(String(body['Name'])), body);
 
-  /** Which methods `apply` writes, and how. */
-  async function applied(): Promise<string[]> {
-    const { steps, code } = await workspace.apply();
-    expect(steps.filter((s) => s.result?.status === 'failed')).toEqual([]);
-    expect(code).toBe(0);
-    return written(steps);
-  }
-  const written = (
-    steps: readonly { action: string; name: string; changes: readonly { path: string }[] }[],
-  ): string[] =>
-    steps
-      .filter(({ action }) => action !== 'noop')
-      .map(({ action, name, changes }) => `${action} ${name} ${changes.map((c) => c.path).join()}`.trim());
-
   it('are made with every field, and planned again there is nothing to do', async () => {
     declare('sso', OIDC);
     declare('ci', JWT);
-    expect((await applied()).map((line) => line.split(' ').slice(0, 2).join(' ')).sort()).toEqual([
+    expect((await applied(workspace)).map((line) => line.split(' ').slice(0, 2).join(' ')).sort()).toEqual([
       'create ci',
       'create sso',
     ]);
@@ -133,14 +116,14 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
       ListClaimMappings: { groups: 'roles', teams: 'teams' },
     });
     expect((await workspace.plan()).summary).toMatchObject({ create: 0, update: 0, refuse: 0 });
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
     expect((await method('sso')).ModifyIndex).toBe(sso.ModifyIndex);
   });
 
   it('are destroyed', async () => {
     declare('sso', `${OIDC}\ndefault: true`);
     declare('ci', JWT);
-    await applied();
+    await applied(workspace);
     await workspace.destroy();
     expect((await live.request('GET', '/v1/acl/auth-methods')).body).toEqual([]);
     expect(workspace.recorded()).toEqual([]);
@@ -148,19 +131,19 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
 
   it('get a client secret that was changed, once', async () => {
     declare('sso', OIDC);
-    await applied();
+    await applied(workspace);
     secret(SECRETS[1]);
     const { steps } = await workspace.plan();
     expect(steps[0]?.changes).toEqual([
       { path: 'spec.config.oidcClientSecret', before: '(sensitive)', after: '(sensitive)', sensitive: true },
     ]);
-    expect(await applied()).toEqual(['update sso spec.config.oidcClientSecret']);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual(['update sso spec.config.oidcClientSecret']);
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it('get the client secret once more when somebody wrote the method, and may have changed it', async () => {
     declare('sso', OIDC);
-    await applied();
+    await applied(workspace);
     const { Config } = await method('sso');
     const assertion = { KeySource: 'client_secret' };
     const theirs = {
@@ -169,17 +152,17 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
       OIDCClientAssertion: assertion,
     };
     expect(await put({ Name: 'sso', Config: theirs })).toMatchObject({ status: 200 });
-    expect((await applied()).join()).toContain('spec.config.oidcClientSecret');
-    expect(await applied()).toEqual([]);
+    expect((await applied(workspace)).join()).toContain('spec.config.oidcClientSecret');
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it('get it once more when the inventory was lost', async () => {
     declare('sso', OIDC);
-    await applied();
+    await applied(workspace);
     workspace.remove('.nomad-access.state.json');
     const { steps } = await workspace.apply();
     expect(steps.map(({ action, reason }) => `${action} ${reason}`)).toEqual(['update Adopted']);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it('are left alone while the secret is not there, and the plan says what is missing', async () => {
@@ -218,7 +201,7 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
 
   it('are imported with every field but their secrets, for which the manifest names variables', async () => {
     declare('sso', OIDC);
-    await applied();
+    await applied(workspace);
     const { ModifyIndex: before } = await method('sso');
     const { code, stderr } = await workspace.run('import', '--kind', 'AclAuthMethod', '--out', 'found');
     expect(code, stderr).toBe(0);
@@ -264,24 +247,24 @@ describe.skipIf(!requireServers('nomad'))('auth methods', () => {
     it('hand it over in one apply', async () => {
       isDefault('a');
       declare('b', JWT);
-      await applied();
+      await applied(workspace);
       declare('a', JWT);
       isDefault('b');
-      expect(await applied()).toEqual(['update a spec.default', 'update b spec.default']);
+      expect(await applied(workspace)).toEqual(['update a spec.default', 'update b spec.default']);
       expect([(await method('a')).Default, (await method('b')).Default]).toEqual([false, true]);
-      expect(await applied()).toEqual([]);
+      expect(await applied(workspace)).toEqual([]);
     });
 
     it('hand it over when the one that was it goes', async () => {
       isDefault('a');
-      await applied();
+      await applied(workspace);
       workspace.remove('a.yaml');
       isDefault('b');
-      await applied();
+      await applied(workspace);
       expect((await live.request<Method[]>('GET', '/v1/acl/auth-methods')).body).toMatchObject([
         { Name: 'b', Default: true },
       ]);
-      expect(await applied()).toEqual([]);
+      expect(await applied(workspace)).toEqual([]);
     });
 
     it('are no two: that is an error of validation', async () => {

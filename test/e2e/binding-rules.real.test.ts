@@ -1,7 +1,8 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { LiveNomad } from './live.ts';
+import type { NomadServer } from '../servers/nomad.ts';
+import type { LiveNomad } from './live.ts';
+import { applied, useNomad } from './nomad-workspace.ts';
 import { readySeries, useOperators } from './operators.ts';
 import { manifest, Workspace, type PlanOutput } from './workspace.ts';
 
@@ -33,23 +34,20 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
   let nomad: NomadServer;
   let live: LiveNomad;
   let workspace: Workspace;
-  const operators = useOperators();
 
-  beforeAll(async () => {
-    nomad = await startNomad({ client: false });
-    live = new LiveNomad(nomad);
+  useNomad((made) => {
+    ({ nomad, live, workspace } = made);
   });
-  afterAll(() => nomad.stop());
   beforeEach(async () => {
-    workspace = new Workspace({ nomad });
     await method('sso');
   });
   afterEach(async () => {
-    workspace.dispose();
     for (const { ID } of await rules()) await live.request('DELETE', `/v1/acl/binding-rule/${ID}`);
     for (const { Name } of (await live.request<{ Name: string }[]>('GET', '/v1/acl/auth-methods')).body)
       await live.request('DELETE', `/v1/acl/auth-method/${Name}`);
   });
+  // Ended before what they would put back is taken away.
+  const operators = useOperators();
 
   const method = (name: string): Promise<unknown> =>
     live.request('PUT', `/v1/acl/auth-method/${name}`, { Name: name, ...METHOD });
@@ -68,22 +66,11 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
   }
   const make = async (body: Record<string, unknown>): Promise<Rule> =>
     (await live.request<Rule>('POST', '/v1/acl/binding-rule', { AuthMethod: 'sso', BindType: 'policy', ...body })).body;
-  /** Which rules `apply` writes, and how. */
-  async function applied(): Promise<string[]> {
-    const { steps, code } = await workspace.apply();
-    expect(steps.filter((s) => s.result?.status === 'failed')).toEqual([]);
-    expect(code).toBe(0);
-    return changes(steps);
-  }
-  const changes = (steps: PlanOutput['steps']): string[] =>
-    steps
-      .filter(({ action }) => action !== 'noop')
-      .map((s) => `${s.action} ${s.name} ${s.changes.map((c) => c.path).join()}`.trim());
   const first = async (): Promise<PlanOutput['steps'][number]> => (await workspace.apply()).steps[0] ?? expect.fail();
 
   it('are made with every field, and planned again there is nothing to do', async () => {
     declare('operators', RULE);
-    expect(await applied()).toEqual([expect.stringMatching(/^create operators/)]);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^create operators/)]);
     const made = await only();
     expect(made).toMatchObject({
       Description: expect.stringMatching(MARKED) as string,
@@ -92,7 +79,7 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
       BindType: 'policy',
       BindName: 'ops-${value.team}',
     });
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
     expect((await only()).ModifyIndex).toBe(made.ModifyIndex);
     await workspace.destroy();
     expect(await rules()).toEqual([]);
@@ -101,10 +88,10 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
 
   it('without selector or description have the marker alone', async () => {
     declare('all', 'authMethod: sso\nbindType: management');
-    await applied();
+    await applied(workspace);
     expect(await only()).toMatchObject({ Selector: '', BindType: 'management', BindName: '' });
     expect((await only()).Description).toMatch(/^\[na:[a-z2-7]{16}\.1\]$/);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it.each([
@@ -116,35 +103,35 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
     ['bindName', /bindName: .*/, 'bindName: readers'],
   ])('are changed in place: %s', async (_what, pattern, text) => {
     declare('operators', RULE);
-    await applied();
+    await applied(workspace);
     const { ID } = await only();
     declare('operators', RULE.replace(pattern, text));
-    expect(await applied()).toEqual([expect.stringMatching(/^update operators/)]);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^update operators/)]);
     expect((await only()).ID).toBe(ID);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it('get another method, or everything, by a second rule that takes the place of the first', async () => {
     declare('operators', RULE);
-    await applied();
+    await applied(workspace);
     await method('github');
     declare('operators', RULE.replace('authMethod: sso', 'authMethod: github'));
-    expect(await applied()).toEqual([expect.stringMatching(/^replace operators/), 'delete operators']);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^replace operators/), 'delete operators']);
     expect(await only()).toMatchObject({ AuthMethod: 'github' });
     declare('operators', 'authMethod: github\nbindType: management');
-    expect(await applied()).toEqual([expect.stringMatching(/^replace operators/), 'delete operators']);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^replace operators/), 'delete operators']);
     expect(await only()).toMatchObject({ AuthMethod: 'github', BindType: 'management' });
     const { ID } = await only();
     declare('operators', RULE.replace('authMethod: sso', 'authMethod: github'));
-    expect(await applied()).toEqual([expect.stringMatching(/^update operators/)]);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^update operators/)]);
     expect((await only()).ID).toBe(ID);
     expect(workspace.recorded()).toHaveLength(1);
-    expect(await applied()).toEqual([]);
+    expect(await applied(workspace)).toEqual([]);
   });
 
   it('are found again by their markers when the inventory was lost', async () => {
     declare('operators', RULE);
-    await applied();
+    await applied(workspace);
     const { ID } = await only();
     workspace.remove('.nomad-access.state.json');
     expect(await first()).toMatchObject({ action: 'noop', reason: 'Adopted' });
@@ -156,7 +143,7 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
 
   it('with an imitated marker are left alone, and nothing is made beside them', async () => {
     declare('operators', RULE);
-    await applied();
+    await applied(workspace);
     const { Description, ID } = await only();
     await live.request('DELETE', `/v1/acl/binding-rule/${ID}`);
     workspace.remove('.nomad-access.state.json');
@@ -175,14 +162,14 @@ describe.skipIf(!requireServers('nomad'))('binding rules', () => {
     expect(await first()).toMatchObject({ action: 'noop', reason: 'Adopted' });
     expect((await get(theirs.ID)).ModifyIndex).toBe(theirs.ModifyIndex);
     declare('theirs', spec('other'));
-    expect(await applied()).toEqual([expect.stringMatching(/^update theirs/)]);
+    expect(await applied(workspace)).toEqual([expect.stringMatching(/^update theirs/)]);
     expect(await get(theirs.ID)).toMatchObject({ Description: 'theirs', BindName: 'other' });
   });
 
   it('of ours are imported under their names where these can be told, and others are left to their own manifests', async () => {
     declare('sso-ops-team', RULE);
     declare('unguessed', 'authMethod: sso\nbindType: management');
-    await applied();
+    await applied(workspace);
     const { code, stderr } = await workspace.run('import', '--kind', 'AclBindingRule', '--out', 'found');
     expect(code, stderr).toBe(0);
     expect(stderr).toMatch(
