@@ -337,6 +337,25 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Nomad secrets engine of 
     );
   });
 
+  it('that has nothing about leases is as one that leaves them to Vault', async () => {
+    const { body } = await liveNomad.request<{ SecretID: string }>('POST', '/v1/acl/token', { Type: 'management' });
+    command('secrets', 'enable', 'nomad');
+    command('write', 'nomad/config/access', `address=${nomad.address}`, `token=${body.SecretID}`);
+    workspace.write('engine.yaml', manifest('VaultNomadSecretsEngine', 'nomad'));
+    const lease = (output: PlanOutput): unknown => output.steps.find((s) => s.object === 'default/nomad-lease/nomad');
+    expect(lease(await workspace.plan())).toMatchObject({ action: 'noop', reason: 'Adopted' });
+    await applied();
+    await nothingToDo();
+    workspace.write('engine.yaml', ENGINE);
+    await applied();
+    expect(await liveVault.data('nomad/config/lease')).toEqual({ ttl: 3600, max_ttl: 28_800 });
+    workspace.write('engine.yaml', manifest('VaultNomadSecretsEngine', 'nomad'));
+    await applied();
+    expect(await liveVault.data('nomad/config/lease')).toEqual({ ttl: 0, max_ttl: 0 });
+    await nothingToDo();
+    await workspace.destroy();
+  });
+
   it('that the vault command made is imported with its roles: only its management token is made and handed over', async () => {
     for (const file of ['policy.yaml', 'engine.yaml', 'role.yaml']) workspace.remove(file);
     await liveNomad.putPolicy('readonly', 'namespace "default" { policy = "read" }');

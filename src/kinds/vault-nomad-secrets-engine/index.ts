@@ -108,7 +108,7 @@ function objects(resource: Engine, context: PlanContext): Desired[] {
   );
   const [token, ...others] = managementTokens(resource, context, mount);
   const access = desiredAccess(resource, context, mount, token);
-  const lease = desiredLease(resource, context, key);
+  const lease = desiredLease(resource, context, mount);
   return [
     {
       ...mount,
@@ -212,9 +212,13 @@ function forgotten(live: Live): Live {
   return { ...live, fields: { ...live.fields, [TOKEN]: null }, facts: { ...live.facts, accessorId: null } };
 }
 
-function desiredLease(resource: Engine, context: PlanContext, mount: ObjectKey): Desired {
+function desiredLease(resource: Engine, context: PlanContext, mount: Desired): Desired {
   const { vaultRef, path, lease } = resource.spec;
   const key = { connection: vaultRef, type: nomadLeaseObject.name, name: path };
   const fields = { 'lease.ttl': seconds(lease.ttl), 'lease.maxTtl': seconds(lease.maxTtl) };
-  return object(resource, key, fields, nomadLeaseRules, context.live(key), [mount]);
+  // An engine of which nothing was ever said about leases has those of Vault, as one of which that was said.
+  const isEngine = readable(mount.live)?.fields['path'] === mount.fields['path'];
+  const isUnsaid = isEngine && Object.values(fields).every((value) => value === 0);
+  const live = context.live(key) ?? (isUnsaid ? { fields } : undefined);
+  return object(resource, key, fields, nomadLeaseRules, live, [mount.key]);
 }
