@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
+import { link, open, readFile, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { TokenPlace } from '../contract/credential.ts';
 import { messageOf, TargetError } from '../contract/errors.ts';
+import { privateFolder } from '../contract/private-folder.ts';
 import { textIn } from './credential-text.ts';
 
 /** A file that holds a token and a newline, for its owner's eyes only. @param path absolute */
@@ -32,7 +33,7 @@ async function read(path: string): Promise<string | undefined> {
  */
 async function create(path: string, content: string): Promise<boolean> {
   const folder = dirname(path);
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await privateFolder(folder);
   const unfinished = join(folder, `.${basename(path)}.${randomUUID().slice(0, 8)}.nomad-access-unfinished`);
   try {
     await writeSynced(unfinished, content);

@@ -1,6 +1,7 @@
-import { lstat, mkdir, open, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, open, rename, rm, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { messageOf, TargetError } from '../contract/errors.ts';
+import { privateFolder } from '../contract/private-folder.ts';
 import type { FileApi } from '../contract/target.ts';
 
 /** A secret is short; a longer file is somebody else's. Bytes. */
@@ -40,7 +41,7 @@ async function write(path: string, content: string): Promise<void> {
   const stat = await lstat(path).catch(absent);
   if (stat !== undefined && !stat.isFile())
     throw new Error('it is not a regular file: remove it, or name another path');
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await privateFolder(dirname(path));
   const unfinished = unfinishedName(path);
   await rm(unfinished, { force: true });
   await writeFile(unfinished, content, { flag: 'wx', mode: 0o600 });
