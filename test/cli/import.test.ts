@@ -147,6 +147,26 @@ describe('import', () => {
     );
   });
 
+  it('makes an integration of a mount without a default role, which stays without one', async () => {
+    const vault = new LiveVault(setting.sandbox.vault);
+    await vault.request('POST', 'sys/auth/jwt-bare', { type: 'jwt' });
+    await vault.request('POST', 'auth/jwt-bare/config', {
+      jwks_url: `${setting.sandbox.nomad.address}/.well-known/jwks.json`,
+    });
+    await vault.request('PUT', 'sys/policies/acl/tasks', { policy: 'path "x" { capabilities = ["read"] }' });
+    await vault.request('POST', 'auth/jwt-bare/role/tasks', {
+      role_type: 'jwt',
+      user_claim: 'nomad_job_id',
+      bound_audiences: ['vault.io'],
+      token_policies: ['tasks'],
+    });
+    expect((await imported('--kind', 'VaultJwtIntegration')).code).toBe(0);
+    expect(workspace.read('../found/vault-jwt-integrations/jwt-bare.yaml')).toContain('defaultRole: ""');
+    expect(await reasons()).toEqual(['noop Adopted']);
+    const { stdout } = await workspace.run('agent-config', '-f', 'found');
+    expect(stdout).toContain('create_from_role = "tasks"');
+  });
+
   it('takes the connections that manifests declare, and refers to them', async () => {
     await nomad.putPolicy('one', RULES);
     const { address } = setting.sandbox.nomad;

@@ -21,6 +21,8 @@ export function agentConfig(
     `  address = ${quoted(vault.address)}`,
     ...(vault.namespace === undefined ? [] : [`  namespace = ${quoted(vault.namespace)}`]),
     `  jwt_auth_backend_path = ${quoted(spec.path)}`,
+    // Tasks that name no role log in by this one, where the mount has none for them.
+    ...(spec.defaultRole === '' && loginRole ? [`  create_from_role = ${quoted(loginRole.name)}`] : []),
   ];
   const identity = [
     '  enabled = true',

@@ -69,7 +69,7 @@ spec: {}
 
 function unknownDefaultRole(spec: VaultJwtIntegrationSpec): { path: string; message: string }[] {
   const known = rolesOf(spec).map((role) => role.name);
-  if (spec.defaultRole === undefined || known.includes(spec.defaultRole)) return [];
+  if (spec.defaultRole === undefined || ['', ...known].includes(spec.defaultRole)) return [];
   const where = spec.roles ? 'spec.roles' : 'the integration';
   return [{ path: 'spec.defaultRole', message: `names no role of ${where} (${known.join(', ')})` }];
 }

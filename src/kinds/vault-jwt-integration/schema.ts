@@ -15,12 +15,15 @@ import {
 } from '../schema.ts';
 
 /** Vault lower-cases the names of roles and policies: a name that it would change is refused. */
-const vaultName = z
-  .string()
-  .max(128)
-  .regex(/^[a-z0-9_.-]*[a-z0-9_-][a-z0-9_.-]*$/, {
-    error: 'must be lower-case letters, digits, dots, dashes and underscores (Vault lower-cases names)',
-  });
+const VAULT_NAME = '[a-z0-9_.-]*[a-z0-9_-][a-z0-9_.-]*';
+const nameLike = (pattern: string): z.ZodString =>
+  z
+    .string()
+    .max(128)
+    .regex(new RegExp(`^${pattern}$`), {
+      error: 'must be lower-case letters, digits, dots, dashes and underscores (Vault lower-cases names)',
+    });
+const vaultName = nameLike(VAULT_NAME);
 
 export const BUILT_IN_POLICIES: readonly string[] = ['root', 'default', 'default-ceiling'];
 const BUILT_IN = 'is one of Vault’s built-in policies, which are never changed';
@@ -133,7 +136,9 @@ export const vaultJwtIntegrationSpec = z.strictObject({
     ),
   supportedAlgs: oneOrMany.default(['EdDSA', 'RS256']).describe('Signature algorithms that Vault accepts.'),
   boundIssuer: z.string().max(1024).default('').describe('Issuer that the JWTs must carry.'),
-  defaultRole: vaultName.optional().describe('Role of logins that name none. Default: the first role.'),
+  defaultRole: nameLike(`(${VAULT_NAME})?`)
+    .optional()
+    .describe('Role of logins that name none; empty where each must name one. Default: the first role.'),
   kvPath: mountPath.default('secret').describe('Mount of the KV engine in the default policy.'),
   policies: z.array(policy).min(1).max(64).optional().describe('Vault policies in place of the default one.'),
   roles: z.array(roleSpec).min(1).max(64).optional().describe('Roles of the mount in place of the default one.'),
@@ -185,7 +190,7 @@ export const vaultJwtIntegrationRules: readonly SpecRule[] = [
   },
   {
     // In a directory the kind's own check says which roles there are.
-    cel: '!has(self.defaultRole) || !has(self.roles) || self.roles.exists(r, r.name == self.defaultRole)',
+    cel: "!has(self.defaultRole) || self.defaultRole == '' || !has(self.roles) || self.roles.exists(r, r.name == self.defaultRole)",
     path: 'defaultRole',
     message: 'defaultRole names one of the roles',
   },
