@@ -114,10 +114,9 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .option('--issuer <issuer>', 'issuer that the token must name (default: any)')
     .option(
       '--service-account <account>',
-      'kubernetes: NAMESPACE/NAME of the ServiceAccount',
-      'nomad-access/nomad-access',
+      'kubernetes: NAMESPACE/NAME of the ServiceAccount (default: "nomad-access/nomad-access")',
     )
-    .option('--job <job>', 'nomad: NAMESPACE/NAME of the job', 'default/nomad-access')
+    .option('--job <job>', 'nomad: NAMESPACE/NAME of the job (default: "default/nomad-access")')
     .option('--max-token-ttl <duration>', 'how long a login lasts; another one follows', goDuration, '1h')
     .option('--nomad-ref <name>', 'NomadCluster of the manifests', 'default')
     .addOption(output('text', 'json'))

@@ -94,7 +94,7 @@ async function readStdin(signal: AbortSignal): Promise<string> {
 /** Why there is nothing in what was read, if there is nothing. */
 export function emptinessOf(desire: Desire, paths: readonly string[]): string | undefined {
   if (desire.errors.length > 0 || desire.resources.some((r) => r.source !== ENVIRONMENT)) return undefined;
-  return `No manifests were found in ${paths.join(', ')}: files that end in .yaml, .yml or .json count, hidden ones do not.`;
+  return `No manifests were found in ${paths.join(', ')}. In a folder files that end in .yaml, .yml or .json count, hidden ones do not.`;
 }
 
 /** The inventory calls files relative to its folder, wherever it was started from. */

@@ -62,6 +62,15 @@ describe('the arguments of commands', () => {
     expect([code, stderr]).toEqual([1, expect.stringContaining(message)]);
   });
 
+  it.each<[readonly string[], string]>([
+    [['kubernetes', '--jwks-url', 'https://k/jwks', '--job', 'apps/x'], '--job makes no sense with --for kubernetes'],
+    [['nomad', '--service-account', 'apps/x'], '--service-account makes no sense with --for nomad'],
+    [['nomad', '--jwks-url', 'https://n/jwks', '--public-key', 'x.pem'], 'give --jwks-url or --public-key, not both'],
+  ])('init-auth --for %j prints no login for somebody else than was meant', async (args, message) => {
+    const { code, stdout, stderr } = await workspace.run('init-auth', '--for', ...args);
+    expect([code, stdout, stderr]).toEqual([1, '', expect.stringContaining(message)]);
+  });
+
   describe('with -o json', () => {
     function errorsOf({ stdout }: Outcome): { message: string }[] {
       return (JSON.parse(stdout) as { errors: { message: string }[] }).errors;
@@ -150,7 +159,9 @@ describe('the arguments of commands', () => {
     workspace.write('notes.txt', 'x');
     const { code, stderr } = await workspace.run(command, '-f', 'manifests');
     expect(code).toBe(0);
-    expect(stderr).toContain('No manifests were found in manifests: files that end in .yaml, .yml or .json count');
+    expect(stderr).toContain(
+      'No manifests were found in manifests. In a folder files that end in .yaml, .yml or .json count',
+    );
   });
 
   it('one is one, and many are many', async () => {

@@ -19,9 +19,9 @@ export interface InitAuthOptions {
   readonly publicKey?: readonly string[];
   readonly issuer?: string;
   /** `kubernetes`: NAMESPACE/NAME of the ServiceAccount. */
-  readonly serviceAccount: string;
+  readonly serviceAccount?: string;
   /** `nomad`: NAMESPACE/NAME of the job. */
-  readonly job: string;
+  readonly job?: string;
   readonly maxTokenTtl: string;
   readonly nomadRef: string;
   readonly output: Output;
@@ -38,6 +38,8 @@ type Claims = readonly (readonly [claim: string, name: string, value: string])[]
 export function initAuth(options: InitAuthOptions, terminal: Terminal): number {
   const { nomadRef, method, audience, issuer, maxTokenTtl } = options;
   const claims = claimsOf(options);
+  if (options.jwksUrl !== undefined && options.publicKey !== undefined)
+    throw new UsageError('give --jwks-url or --public-key, not both: keys come from one place');
   const ref = nomadRef === 'default' ? {} : { nomadRef };
   const keys = (options.publicKey ?? []).map(read);
   const config = {
@@ -59,10 +61,13 @@ export function initAuth(options: InitAuthOptions, terminal: Terminal): number {
 
 function claimsOf({ for: platform, serviceAccount, job }: InitAuthOptions): Claims {
   if (platform === 'kubernetes') {
-    const [namespace, name] = pair('--service-account', serviceAccount);
+    if (job !== undefined) throw new UsageError('--job makes no sense with --for kubernetes: give --service-account');
+    const [namespace, name] = pair('--service-account', serviceAccount ?? 'nomad-access/nomad-access');
     return [['sub', 'sub', `system:serviceaccount:${namespace}:${name}`]];
   }
-  const [namespace, name] = pair('--job', job);
+  if (serviceAccount !== undefined)
+    throw new UsageError('--service-account makes no sense with --for nomad: give --job');
+  const [namespace, name] = pair('--job', job ?? 'default/nomad-access');
   return [
     ['nomad_namespace', 'namespace', namespace],
     ['nomad_job_id', 'job', name],
