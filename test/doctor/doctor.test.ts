@@ -48,7 +48,7 @@ describe('doctor', () => {
       /WARNING[^]*policy\/one: it does not exist[^]*ERROR[^]*auth\/jwt-nomad: it has no configuration/,
     );
     expect(stdout).toContain('→ Declare a VaultJwtIntegration with path jwt-nomad');
-    expect(stdout.trimEnd()).toMatch(/1 errors, 1 warnings, \d+ in order\.$/);
+    expect(stdout.trimEnd()).toMatch(/1 error, 1 warning, \d+ in order\.$/);
   });
 
   it('gives no secret away', async () => {
@@ -167,7 +167,7 @@ path "sys/policies/acl" { capabilities = ["list"] }`;
       const { outcome } = workspace.start(['doctor', '-f', 'manifests'], { VAULT_TOKEN: await limited(some) });
       const { code, stdout } = await outcome;
       expect([code, stdout]).toEqual([1, expect.stringContaining('sys/auth/jwt-nomad: our token lacks sudo there')]);
-      expect(stdout).toContain('1 errors, 0 warnings');
+      expect(stdout).toContain('1 error, 0 warnings');
     });
     it('finds keys and algorithms that it lacks', async () => {
       await integrated();

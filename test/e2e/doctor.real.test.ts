@@ -186,7 +186,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('doctor on real servers', () 
     await onVault('token', 'revoke', token);
     const { code, stdout } = await workspace.start(['doctor', '-f', 'manifests'], { VAULT_TOKEN: token }).outcome;
     expect([code, stdout]).toEqual([1, expect.stringContaining('Vault does not accept our token')]);
-    expect(stdout).toContain('1 errors, 0 warnings');
+    expect(stdout).toContain('1 error, 0 warnings');
   });
 });
 
@@ -203,7 +203,7 @@ describe.skipIf(!requireServers('nomad'))('doctor on a Nomad without a managemen
       for (const token of ['', TOKEN]) {
         const { code, stdout } = await workspace.start(['doctor'], { NOMAD_TOKEN: token }).outcome;
         expect([token, code, stdout]).toEqual([token, 1, expect.stringContaining(words)]);
-        expect(stdout).toMatch(/1 errors, 0 warnings/);
+        expect(stdout).toMatch(/1 error, 0 warnings/);
       }
       if ('acl' in options) {
         workspace.write('policy.yaml', manifest('AclPolicy', 'p', 'rules: \'node { policy = "read" }\''));

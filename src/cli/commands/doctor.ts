@@ -104,6 +104,8 @@ function print(findings: readonly Finding[], output: Output, terminal: Terminal)
       );
       if (advice !== '') terminal.out(`        → ${printable(advice)}`);
     }
-  const count = (severity: Severity): string => String(findings.filter((f) => f.severity === severity).length);
-  terminal.out(`${count('error')} errors, ${count('warning')} warnings, ${count('ok')} in order.`);
+  const count = (severity: Severity): number => findings.filter((f) => f.severity === severity).length;
+  const counted = (severity: 'error' | 'warning'): string =>
+    `${String(count(severity))} ${severity}${count(severity) === 1 ? '' : 's'}`;
+  terminal.out(`${counted('error')}, ${counted('warning')}, ${String(count('ok'))} in order.`);
 }

@@ -3,6 +3,8 @@ const LONGEST = 64;
 /** The candidate that was probably meant. */
 export function nearest(word: string, candidates: readonly string[]): string | undefined {
   if (word.length > LONGEST) return undefined;
+  const plural = candidates.find((candidate) => candidate.replace(/ies$/, 'y') === word && candidate !== word);
+  if (plural !== undefined) return plural;
   const most = word.length <= 4 ? 1 : word.length <= 8 ? 2 : 3;
   let best: { candidate: string; distance: number } | undefined;
   for (const candidate of candidates) {
