@@ -1,10 +1,11 @@
 import type { NomadCheck, VaultCheck } from './check.ts';
 import { nomadClock, vaultClock } from './clocks.ts';
 import { audiences } from './audiences.ts';
+import { bindingRules } from './binding-rules.ts';
 import { keysReached } from './jwks-reach.ts';
 import { jwksPublished, keysKnown } from './keys.ts';
 import { nomadReachable, nomadToken } from './nomad.ts';
-import { bindingRules, expiredTokens, namedPolicies } from './nomad-references.ts';
+import { expiredTokens, namedPolicies } from './nomad-references.ts';
 import { vaultRights } from './rights.ts';
 import { madeTokens, secretsEngines } from './secrets-engines.ts';
 import { vaultReachable, vaultToken } from './vault.ts';

@@ -1,5 +1,5 @@
 import type { NomadApi } from '../contract/target.ts';
-import { problem, some, warning, type Found, type NomadCheck } from './check.ts';
+import { some, warning, type NomadCheck } from './check.ts';
 
 interface Token {
   readonly AccessorID: string;
@@ -13,14 +13,8 @@ interface Role {
   readonly Name: string;
   readonly Policies: readonly { readonly Name: string }[] | null;
 }
-interface Rule {
-  readonly ID: string;
-  readonly AuthMethod: string;
-  readonly BindType: string;
-  readonly BindName: string;
-}
-
-async function policyNames(api: NomadApi, signal: AbortSignal): Promise<ReadonlySet<string>> {
+/** Of all policies there are. */
+export async function policyNames(api: NomadApi, signal: AbortSignal): Promise<ReadonlySet<string>> {
   const { items } = await api.list<{ Name: string }>('/v1/acl/policies', {}, signal);
   return new Set(items.map(({ Name }) => Name));
 }
@@ -83,50 +77,6 @@ export const namedPolicies: NomadCheck = {
     ];
   },
 };
-
-export const bindingRules: NomadCheck = {
-  name: 'nomad-binding-rules',
-  fine: 'every binding rule has its auth method, and binds to what is there',
-  async look({ api }, { signal }) {
-    const stubs = (await api.list<{ ID: string }>('/v1/acl/binding-rules', {}, signal)).items;
-    if (stubs.length === 0) return [];
-    const methods = await api.list<{ Name: string }>('/v1/acl/auth-methods', {}, signal);
-    const roles = await api.list<Role>('/v1/acl/roles', {}, signal);
-    const known = {
-      method: new Set(methods.items.map(({ Name }) => Name)),
-      role: new Set(roles.items.map(({ Name }) => Name)),
-      policy: await policyNames(api, signal),
-    };
-    const found: Found[] = [];
-    for (const { ID } of stubs) {
-      const rule = (await api.get<Rule>(`/v1/acl/binding-rule/${encodeURIComponent(ID)}`, {}, signal))?.body;
-      if (rule !== undefined) found.push(...judged(rule, known));
-    }
-    return found;
-  },
-};
-
-function judged(rule: Rule, known: Readonly<Record<'method' | 'role' | 'policy', ReadonlySet<string>>>): Found[] {
-  const { ID, AuthMethod, BindType, BindName } = rule;
-  const object = `binding-rule/${ID}`;
-  if (!known.method.has(AuthMethod))
-    return [
-      warning(
-        object,
-        `its auth method ${AuthMethod} was deleted, so that it never applies; it would again if a method of that name were made`,
-        `Delete it: nomad acl binding-rule delete ${ID}`,
-      ),
-    ];
-  const isTemplate = BindName.includes('${');
-  if (isTemplate || (BindType !== 'role' && BindType !== 'policy') || known[BindType].has(BindName)) return [];
-  return [
-    problem(
-      object,
-      `it binds to the ${BindType} ${BindName}, which does not exist: logins by ${AuthMethod} that match it get nothing, or are refused`,
-      `Make the ${BindType} ${BindName}, or change the rule.`,
-    ),
-  ];
-}
 
 export const expiredTokens: NomadCheck = {
   name: 'nomad-expired-tokens',

@@ -66,6 +66,39 @@ describe.skipIf(!requireServers('nomad', 'vault'))('doctor on real servers', () 
     await healthy();
   });
 
+  it('a rule that asks for a claim that its auth method does not map, so that it gives nothing to anybody', async () => {
+    const config = {
+      JWKSURL: `${nomad.address}/.well-known/jwks.json`,
+      BoundAudiences: ['x'],
+      ClaimMappings: { sub: 'user', team: 'team' },
+      ListClaimMappings: { groups: 'groups' },
+    };
+    await onNomad(
+      ...['acl', 'auth-method', 'create', '-name=sso', '-type=JWT', '-token-locality=local', '-max-token-ttl=1h'],
+      `-config=${JSON.stringify(config)}`,
+    );
+    const rule = async (selector: string, name: string): Promise<string> => {
+      const made = await onNomad(
+        ...['acl', 'binding-rule', 'create', '-auth-method=sso', '-bind-type=policy', `-bind-name=${name}`, '-json'],
+        `-selector=${selector}`,
+      );
+      return (JSON.parse(made) as { ID: string }).ID;
+    };
+    await rule('value.user != "value.nobody" and "list.none" in list.groups', 'team-${value.team}');
+    const wrong = [await rule('"ops" in list.group', 'team-${value.team}'), await rule('', 'team-${value.taem}')];
+    const { ailments, words } = await diagnose(workspace, '-f', 'manifests');
+    expect(ailments).toHaveLength(2);
+    expect(ailments).toEqual(
+      expect.arrayContaining(wrong.map((id) => `warning nomad-binding-rules binding-rule/${id}`)),
+    );
+    expect(words).toMatch(/it asks for list\.group, [^]*auth method sso/);
+    expect(words).toContain('it asks for value.taem, ');
+    const ids = JSON.parse(await onNomad('acl', 'binding-rule', 'list', '-json')) as { ID: string }[];
+    for (const { ID } of ids) await onNomad('acl', 'binding-rule', 'delete', ID);
+    await onNomad('acl', 'auth-method', 'delete', 'sso');
+    await healthy();
+  });
+
   it('a role whose policy was deleted afterwards, and a token whose role was', async () => {
     await onNomad('acl', 'policy', 'apply', 'going', rules());
     const role = JSON.parse(await onNomad('acl', 'role', 'create', '-name=r', '-policy=going', '-json')) as {
