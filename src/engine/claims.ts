@@ -2,7 +2,7 @@ import { idOf, type Resource } from '../contract/resource.ts';
 import { keyText, resourceText, type Desired, type ObjectKey, type Owned, type ResourceId } from '../plan/step.ts';
 import { notGrantedTo, ungrantedBy } from './grants.ts';
 import { objectLookup } from './tracker.ts';
-import { connectionBehind, connectionOf, derive, kindOf, typeOf, type World } from './world.ts';
+import { connectionBehind, connectionOf, derive, isSameServer, kindOf, type World } from './world.ts';
 
 /**
  * Of several resources that stand for one live object, one has it: the one that it is recorded for, or else the one that was
@@ -75,12 +75,9 @@ function isEntitled(world: World, resource: Resource, object: Desired): boolean 
 
 /** The same object, as other connections to the same server call it. */
 function aliasesOf(world: World, key: ObjectKey): ObjectKey[] {
-  const kind = typeOf(world, key.type).connection;
   const own = connectionBehind(world, key);
   if (own === undefined || world.connections.length === 1) return [key];
-  const same = world.connections.filter(
-    (c) => c !== own && c.kind === kind && c.address === own.address && c.namespace === own.namespace,
-  );
+  const same = world.connections.filter((c) => c !== own && isSameServer(c, own));
   return [key, ...same.map(({ name }) => ({ ...key, connection: name }))];
 }
 

@@ -2,7 +2,7 @@ import type { LoginNeed } from '../contract/credential.ts';
 import { isUnreadable, keyText, resourceText, type Live, type ObjectKey, type Owned } from '../plan/step.ts';
 import type { DesiredFields } from '../plan/value.ts';
 import { resourceLookup } from './tracker.ts';
-import { connectionBehind, contextOf, kindOf, typeOf, type Connection, type World } from './world.ts';
+import { connectionBehind, derive, isSameServer, typeOf, type Connection, type World } from './world.ts';
 
 /**
  * Why an object must not be changed or deleted: a connection gets its credential by it, and would be locked out.
@@ -67,7 +67,7 @@ function isMeant(world: World, need: LoginNeed, key: ObjectKey): boolean {
   if (need.type !== key.type || (need.name !== undefined && need.name !== key.name)) return false;
   if (need.connection === key.connection) return true;
   const [its, that] = [connectionBehind(world, need), connectionBehind(world, key)];
-  return its !== undefined && its.address === that?.address && its.namespace === that.namespace;
+  return its !== undefined && that !== undefined && isSameServer(its, that);
 }
 
 function serves(fields: DesiredFields, need: LoginNeed): boolean {
@@ -80,17 +80,24 @@ function anotherServes(world: World, need: LoginNeed, { connection, type, name }
   const own = typeOf(world, type).identify?.(live) ?? name;
   return [...world.view.all(connection, type)].some(
     ([other, entry]) =>
-      other !== own && !isUnreadable(entry) && serves(entry.fields, need) && stays(world, need, type, entry),
+      other !== own && !isUnreadable(entry) && serves(entry.fields, need) && stays(world, need, connection, entry),
   );
 }
 
-function stays(world: World, need: LoginNeed, type: string, live: Live): boolean {
-  const owned = world.ledger.all().find((o) => o.key.type === type && o.id === live.id);
+/** Whose it is decides; what is not ours stays as far as we know. */
+function stays(world: World, need: LoginNeed, connection: string, live: Live): boolean {
+  const all = world.view.all(connection, need.type);
+  const type = typeOf(world, need.type);
+  const owned = world.ledger
+    .all()
+    .filter(({ key }) => key.type === need.type && key.connection === connection)
+    .find((o) => (type.find ? type.find(o, all) : all.get(o.key.name)) === live);
   if (owned === undefined) return true;
   const resource = world.resources.get(resourceText(owned.resource));
   if (resource === undefined) return false;
-  const objects = kindOf(world, resource).objects(resource, contextOf(world));
-  return objects.some((d) => keyText(d.key) === keyText(owned.key) && (d.suspended || serves(d.fields, need)));
+  return derive(world, resource).some(
+    (d) => keyText(d.key) === keyText(owned.key) && (d.suspended || serves(d.fields, need)),
+  );
 }
 
 function refusal({ kind, name }: Connection, need: LoginNeed): string {

@@ -76,6 +76,11 @@ export function connectionOf(world: World, kind: Connection['kind'], name: strin
   return world.connections.find((c) => c.kind === kind && c.name === name);
 }
 
+/** Whether two connections, of whatever names, lead to one server. */
+export function isSameServer(a: Connection, b: Connection): boolean {
+  return a.kind === b.kind && a.address === b.address && a.namespace === b.namespace;
+}
+
 /** What is said of a connection that nobody declares. */
 export function missingConnection(kind: Connection['kind'], name: string): string {
   return `there is no ${kind} named ${name}: declare it, or name another one`;
