@@ -47,6 +47,14 @@ describe('a server that can’t be worked with', () => {
     expect(stdout).toMatch(/refused: 60 objects of AclPolicy default\/p0.*: Unavailable: /);
   });
 
+  it('that does not know our token is told apart from one where it lacks a right', async () => {
+    const sink = 'type: management\nwriteSecretTo: { vaultKv: { path: ci/nomad } }';
+    workspace.write('sunk.yaml', manifest('VaultJwtIntegration', 'workloads'), manifest('AclToken', 'ci', sink));
+    const { stdout } = await workspace.start(['plan', '-f', 'manifests'], { VAULT_TOKEN: 'hvs.gone' }).outcome;
+    expect(stdout).toContain('Vault does not know the token given for this VaultServer: it has ended, was revoked');
+    expect(stdout).not.toMatch(/lacks the right|nothing is mounted|no right at all/);
+  });
+
   it('that speaks no TLS is told apart from a bad certificate', async () => {
     workspace.retarget({ nomad: { ...sandbox.nomad, address: sandbox.nomad.address.replace('http:', 'https:') } });
     const { stdout } = await workspace.run('plan', '-f', 'manifests');

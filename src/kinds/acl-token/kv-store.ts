@@ -73,7 +73,7 @@ export async function kvAt(api: VaultApi, path: string, signal?: AbortSignal): P
 /** Whoever may read the path learns that nothing handles it. @returns undefined where that is so. @throws TargetError */
 async function isAnythingAt(api: VaultApi, path: string, signal: AbortSignal | undefined): Promise<undefined> {
   const found = await api.read(path, signal).catch((error: unknown) => {
-    throw error instanceof TargetError && error.class === 'denied' ? unreachable(error, path) : error;
+    throw error instanceof TargetError && isNoRight(error) ? unreachable(error, path) : error;
   });
   if (found !== undefined)
     throw new TargetError(`${path} on ${api.address} lies in no KV engine`, { class: 'terminal' });
@@ -82,6 +82,11 @@ async function isAnythingAt(api: VaultApi, path: string, signal: AbortSignal | u
 /** The store of a path whose mount is known. */
 export function kvOf(api: VaultApi, path: string, engine: KvEngine): KvStore {
   return engine.version === 2 ? new KvV2(api, path, engine) : new KvV1(api, path, engine);
+}
+
+/** A token that Vault does not know has no right anywhere: that says nothing of the path. */
+function isNoRight({ class: errorClass, message }: TargetError): boolean {
+  return errorClass === 'denied' && !message.includes('invalid token');
 }
 
 function unreachable({ message, status }: TargetError, path: string): TargetError {

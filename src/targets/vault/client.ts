@@ -216,6 +216,9 @@ function advice(status: number, words: string, path: string): string {
   if (status === 503 && /sealed/i.test(words)) return `${words}: unseal it`;
   if (status === 403 && path.endsWith('/login'))
     return `${words}: is that auth method enabled there, and does its role accept what we log in with?`;
+  // Newer Vaults tell a token that they do not know from one that lacks a right.
+  if (status === 403 && words.includes('invalid token'))
+    return `${words}: Vault does not know the token given for this VaultServer: it has ended, was revoked, or is of another Vault`;
   if (status === 403) return `${words}: the token given for this VaultServer is not valid or lacks the right`;
   return words;
 }
