@@ -30,7 +30,15 @@ export function verdictOf(results: readonly StepResult[]): Verdict {
   // What waits for another object of the same resource is told of by that one.
   const stuck = verdicts.find(({ cause, again }) => cause?.[0].step.reason !== 'Blocked' && again === 'changed');
   if (stuck !== undefined && !verdicts.some(({ again }) => again === 'failed')) return { ...stuck, ready: 'False' };
-  return verdicts.sort((a, b) => urgency(b) - urgency(a))[0] ?? { ready: 'True', again: undefined, cause: undefined };
+  const [first, ...others] = verdicts.sort((a, b) => urgency(b) - urgency(a));
+  if (first === undefined) return { ready: 'True', again: undefined, cause: undefined };
+  const origin = isConsequence(first) ? others.find((v) => v.again !== undefined && !isConsequence(v)) : undefined;
+  return origin === undefined ? first : { ...first, cause: origin.cause };
+}
+
+/** It was not done because something else was not: that one tells why. */
+function isConsequence({ cause }: Verdict): boolean {
+  return cause?.[0].step.reason === 'Blocked' || cause?.[1].status === 'skipped';
 }
 
 const URGENCY = [undefined, 'changed', 'denied', 'dependency', 'failed'];
