@@ -53,6 +53,14 @@ describe('layers', () => {
     expect(wrong).toEqual([]);
   });
 
+  it('who looks for something is told which folder of src to enter', () => {
+    const text = readFileSync(join(SRC, '../CONTRIBUTING.md'), 'utf8');
+    const told = [...text.matchAll(/^\| (`[^|]*`) *\|/gm)].flatMap(([, cell = '']) =>
+      [...cell.matchAll(/`([^`]+?)\/?`/g)].map(([, place = '']) => place),
+    );
+    expect(told.sort()).toEqual([...new Set(files.map(roomOf))].sort());
+  });
+
   it('every folder of src has its place in the layers', () => {
     const rooms = new Set(files.map(roomOf).filter((room) => !room.endsWith('.ts')));
     expect([...rooms].filter((room) => room !== 'cli' && !(room in ALLOWED))).toEqual([]);
