@@ -1,7 +1,9 @@
 import { stringify } from 'yaml';
+import type { z } from 'zod';
 import { manifestNameOf, unlike, type Importable, type Skipped } from '../contract/import.ts';
 import type { AnyKind } from '../contract/kind.ts';
 import { API_VERSION, type Resource } from '../contract/resource.ts';
+import { durationText } from '../plan/render.ts';
 import { canonical, type Value } from '../plan/value.ts';
 
 /** What was found, and where. */
@@ -46,7 +48,7 @@ export function manifestsOf(
     const spec = named(located, name);
     const wrong = problemOf(kind, name, namespace, spec);
     if (wrong !== undefined) skipped.push({ liveName, connection, why: `no manifest can say it: ${wrong}` });
-    else manifests.push(manifest(kind, located, name, namespace, shortened(kind, spec)));
+    else manifests.push(manifest(kind, located, name, namespace, spelled(kind.spec, shortened(kind, spec)) as Spec));
   }
   return { manifests, skipped };
 }
@@ -110,6 +112,30 @@ function shortened(kind: AnyKind, spec: Spec): Spec {
     const without = omit(kept, path) as Spec;
     return meaning(without) === whole ? without : kept;
   }, spec);
+}
+
+/** Durations as people write them: `8h` for 28800. */
+function spelled(schema: z.ZodType, value: unknown): unknown {
+  const def: Inside = schema.def as Inside;
+  if (Number.isSafeInteger(value) && value !== 0 && schema.meta()?.['duration'] === true)
+    return durationText(value as number);
+  if (def.innerType !== undefined) return spelled(def.innerType, value);
+  const { shape, element } = def;
+  if (Array.isArray(value) && element !== undefined) return value.map((item) => spelled(element, item));
+  if (typeof value !== 'object' || value === null || shape === undefined) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, inner]) => {
+      const field = shape[key];
+      return [key, field === undefined ? inner : spelled(field, inner)];
+    }),
+  );
+}
+
+/** What a schema is made of: a field that may be missing, a list, a mapping of known fields. */
+interface Inside {
+  readonly innerType?: z.ZodType;
+  readonly element?: z.ZodType;
+  readonly shape?: Readonly<Record<string, z.ZodType>>;
 }
 
 type Path = readonly (string | number)[];

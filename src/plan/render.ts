@@ -92,7 +92,7 @@ function isNothing(value: Value): boolean {
 }
 
 /** Fields of these names hold seconds. */
-const DURATION = /(Ttl|Period|Leeway)$/;
+const DURATION = /([tT]tl|Period|Leeway)$/;
 
 function show(path: string, value: Value): string {
   if (isNothing(value)) return '(none)';
@@ -103,7 +103,7 @@ function show(path: string, value: Value): string {
 }
 
 /** As manifests spell it: `1h30m`, `-1s`. */
-function durationText(seconds: number): string {
+export function durationText(seconds: number): string {
   const size = Math.abs(seconds);
   const parts = [
     [Math.floor(size / 3600), 'h'],

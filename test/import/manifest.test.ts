@@ -100,6 +100,21 @@ describe('the manifest of a live object', () => {
     });
   });
 
+  it('spells durations as people do, and takes no other number for one', () => {
+    const role = {
+      name: 'r',
+      tokenPolicies: ['p'],
+      tokenTtl: 28_800,
+      boundClaims: { tokenTtl: 3_600 },
+      userClaim: 'sub',
+    };
+    const [integration] = made(
+      [{ liveName: 'jwt-nomad', connection: 'default', nameField: 'path', spec: { roles: [role] }, notes: [] }],
+      vaultJwtIntegration,
+    );
+    expect(specIn(integration)).toMatchObject({ roles: [{ tokenTtl: '8h', boundClaims: { tokenTtl: 3_600 } }] });
+  });
+
   it('keeps rules as they are, in a form that people can read', () => {
     const rules = '# who\nnamespace "a" {\n  policy = "read"   \n}\n\n';
     const [manifest] = made([policy('p', { rules })]);

@@ -24,6 +24,7 @@ describe('a rendered plan', () => {
   it.each<[string, Value, Value, string]>([
     ['spec.expirationTtl', 3600, 7200, '1h → 2h'],
     ['spec.expirationTtl', null, 86_400, '24h'],
+    ['spec.lease.ttl', null, 900, '15m'],
     ['spec.roles.r.tokenTtl', 5430, 90, '1h30m30s → 1m30s'],
     ['spec.roles.r.tokenPeriod', 0, 1800, '0s → 30m'],
     ['spec.roles.r.clockSkewLeeway', -1, 60, '-1s → 1m'],
