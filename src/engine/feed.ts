@@ -191,8 +191,14 @@ export class NomadFeed {
   async #follow(signal: AbortSignal): Promise<string | undefined> {
     const ended = new AbortController();
     this.#stream = ended;
-    const opened = new AbortController();
-    this.#opening = this.#options.clock.sleep(OPENING_MS, opened.signal).catch(() => undefined);
+    let opened: () => void = () => undefined;
+    this.#opening = new Promise((done) => {
+      const cancel = this.#options.clock.after(OPENING_MS, done);
+      opened = () => {
+        cancel();
+        done();
+      };
+    });
     let isStanding = false;
     try {
       // What the last lists had already says nothing new.
@@ -200,7 +206,7 @@ export class NomadFeed {
       const until = AbortSignal.any([signal, ended.signal]);
       const events = this.#options.api.events([...this.#types.keys()], until, from);
       for await (const line of events) {
-        opened.abort();
+        opened();
         if (!isStanding) await this.refresh();
         isStanding = true;
         for (const event of line) this.#apply(event);
@@ -211,7 +217,7 @@ export class NomadFeed {
       if (!(error instanceof TargetError)) throw error;
       return isStanding ? undefined : messageOf(error);
     } finally {
-      opened.abort();
+      opened();
       ended.abort();
     }
   }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { markedName, markerOf, ownerId } from '../../src/kinds/marked/marker.ts';
+import type { Resource } from '../../src/contract/resource.ts';
+import { markedName, markerOf, ownerId, ownerOf } from '../../src/kinds/marked/marker.ts';
 
 describe('the marker in a token’s name', () => {
   const resource = { kind: 'AclToken', namespace: 'default', name: 'ci' };
@@ -22,6 +23,11 @@ describe('the marker in a token’s name', () => {
     ];
     expect(new Set(ids).size).toBe(4);
     expect(ownerId('default', { ...resource })).toBe(ids[0]);
+  });
+  it('is that of the resource and the installation, however often it is asked for', () => {
+    const declared = { ...resource, metadata: { name: 'ci', namespace: 'default' } } as unknown as Resource;
+    for (const installation of ['default', 'default', 'other'])
+      expect(ownerOf(installation, declared)).toBe(ownerId(installation, resource));
   });
   it('fits with the longest name into what Nomad takes', () => {
     const name = markedName('x'.repeat(200), { owner: ownerId('default', resource), sequence: 999_999_999 });

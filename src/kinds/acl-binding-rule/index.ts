@@ -1,8 +1,8 @@
 import type { Kind, PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey, type Unreadable } from '../../plan/step.ts';
 import type { Fields } from '../../plan/value.ts';
-import { markedName, markerOf, ownerId } from '../marked/marker.ts';
+import { markedName, markerOf, ownerOf } from '../marked/marker.ts';
 import { matchMarked } from '../marked/match.ts';
 import { imitated, ofAnother } from '../marked/verdicts.ts';
 import { declaredBy, nomadReference } from '../declared-by.ts';
@@ -80,7 +80,7 @@ function ownRule(resource: Rule, context: PlanContext): Desired[] {
   const { spec } = resource;
   const { nomadRef: connection } = spec;
   const type = bindingRuleObject.name;
-  const owner = ownerId(context.owner, idOf(resource));
+  const owner = ownerOf(context.owner, resource);
   const owned = context.ownedBy(resource).filter((o) => o.key.type === type);
   const liveOf = (id: string): Live | undefined => readable(context.live({ connection, type, name: id }));
   const marked = context.liveBy(connection, type, owner);

@@ -1,9 +1,9 @@
 import { isAbsolute, join } from 'node:path';
 import type { PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import type { Desired, Live, ObjectKey, Owned } from '../../plan/step.ts';
 import type { DesiredFields, Fields } from '../../plan/value.ts';
-import { ownerId } from '../marked/marker.ts';
+import { ownerOf } from '../marked/marker.ts';
 import { kubernetesSecretFields, kubernetesSecretObject, kubernetesSecretRules } from './kubernetes-secret.ts';
 import { nomadVariableFields, nomadVariableObject, nomadVariableRules } from './nomad-variable.ts';
 import type { AclTokenSpec } from './schema.ts';
@@ -80,7 +80,7 @@ function vaultKvSink(
     fields: (accessorId) => vaultKvFields(accessorId, keys),
     detail: (found, owned) => ({
       ...keysDetail(keys, found, owned),
-      owner: ownerId(context.owner, idOf(resource)),
+      owner: ownerOf(context.owner, resource),
     }),
     isOurs: isKvOurs,
     isSecretEnough: true,

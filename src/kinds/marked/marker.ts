@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { idOf, type Resource } from '../../contract/resource.ts';
 import type { ResourceId } from '../../plan/step.ts';
 
 /**
@@ -13,6 +14,17 @@ export interface Marker {
 
 const MARKER = /(?:^| )\[na:([a-z2-7]{16})\.([1-9][0-9]{0,8})\]$/;
 const BASE32 = 'abcdefghijklmnopqrstuvwxyz234567';
+
+const known = new WeakMap<Resource, { readonly installation: string; readonly owner: string }>();
+
+/** As `ownerId` has it: it is asked for in every plan of a resource, and computed once. */
+export function ownerOf(installation: string, resource: Resource): string {
+  const before = known.get(resource);
+  if (before?.installation === installation) return before.owner;
+  const owner = ownerId(installation, idOf(resource));
+  known.set(resource, { installation, owner });
+  return owner;
+}
 
 /** @returns 16 characters (80 bits) that stand for installation, kind, namespace and name. */
 export function ownerId(installation: string, resource: ResourceId): string {

@@ -1,10 +1,10 @@
 import type { PlanContext } from '../../contract/kind.ts';
-import { idOf, type Resource } from '../../contract/resource.ts';
+import type { Resource } from '../../contract/resource.ts';
 import { readable, type Desired, type Live, type ObjectKey, type Owned } from '../../plan/step.ts';
 import { stringIn, type Fields } from '../../plan/value.ts';
 import type { Declared } from '../declared-by.ts';
 import { renamed } from '../renamed.ts';
-import { markedName, markerOf, ownerId } from '../marked/marker.ts';
+import { markedName, markerOf, ownerOf } from '../marked/marker.ts';
 import { matchMarked, type Candidate, type Match } from '../marked/match.ts';
 import { imitated } from '../marked/verdicts.ts';
 import { expiresAt, instant, MADE_AT, madeAt, ownedOf, succession, type Rotation } from './rotation.ts';
@@ -51,7 +51,7 @@ export function ownedTokens(
 ): [Desired, ...Desired[]] {
   const { connection, name, rotation } = declaration;
   const type = aclTokenObject.name;
-  const owner = ownerId(context.owner, idOf(resource));
+  const owner = ownerOf(context.owner, resource);
   const owned = context.ownedBy(resource).filter((o) => o.key.type === type);
   const tokenOf = (accessorId: string): Live | undefined =>
     readable(context.live({ connection, type, name: accessorId }));
