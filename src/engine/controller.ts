@@ -401,12 +401,19 @@ export class Controller {
     if (again === 'dependency') this.#waiting.add(id);
     else this.#waiting.delete(id);
     if (again === 'dependency' || again === 'denied') this.#retry(id, this.#jittered(AGAIN_MS[again]));
+    if (again === 'dependency' && this.#isFree(results)) this.#enqueue(id);
     const dueAt = Math.min(...results.map(([{ desired }]) => desired?.dueAt ?? Infinity));
     if (dueAt !== Infinity)
       this.#enqueue(id, Math.min(DEADLINE_MS, Math.max(0, dueAt - this.#options.world.now()) + 1));
     // What was adopted may now be replaced.
     if (results.some(([{ step }, { status }]) => step.reason === 'Adopted' && status === 'unchanged'))
       this.#enqueue(id);
+  }
+
+  /** What it waits for came while it was planned, when nobody woke it. */
+  #isFree(results: readonly StepResult[]): boolean {
+    const own = results.map(([planned]) => planned);
+    return results.some(([planned, { status }]) => status === 'refused' && this.#dependencies.isFree(planned, own));
   }
 
   #report(id: string, { declared, results, isDrift }: Settled, verdict: Verdict): void {

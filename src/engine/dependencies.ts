@@ -46,11 +46,26 @@ export class Dependencies {
     const declarers = this.#declarers.get(object);
     if (declarers === undefined) return 'stands';
     if (declarers.every((id) => this.#refused.get(id)?.has(object) === true)) return 'refused';
-    const { connection, type, name } = key;
-    const isThere =
-      this.#view.get(connection, type, name) !== undefined || this.#view.by(connection, type, name).length > 0;
-    return isThere ? 'stands' : 'missing';
+    return this.#isThere(key) ? 'stands' : 'missing';
   };
+
+  /**
+   * Whether a step of a resource was refused for something that another one has made since.
+   * @param own the steps of that resource: what waits for one of them is not looked at.
+   */
+  isFree({ step, desired, dependsOn }: PlannedStep, own: readonly PlannedStep[]): boolean {
+    if (desired === undefined || desired.verdict !== undefined) return false;
+    if (step.reason !== 'Blocked' && step.reason !== 'Waiting') return false;
+    const made = new Set(own.map(({ key }) => keyText(key)));
+    return (
+      dependsOn.every((key) => !made.has(keyText(key)) && this.stateOf(key) === 'stands') &&
+      (desired.lacking ?? []).every((key) => this.#isThere(key))
+    );
+  }
+
+  #isThere({ connection, type, name }: ObjectKey): boolean {
+    return this.#view.get(connection, type, name) !== undefined || this.#view.by(connection, type, name).length > 0;
+  }
 
   #forget(id: string): void {
     for (const object of this.#declared.get(id) ?? []) {
