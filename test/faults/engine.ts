@@ -136,14 +136,16 @@ function leasedTokens(s: Simulation): ReturnType<Simulation['nomad']['snapshot']
 
 /**
  * Somebody does as is advised where Vault can't revoke its leases, so that the engine stays though it is declared no more:
- * Nomad has lost a token of them, or the one that Vault acts by.
+ * Nomad has lost a token of them, or the one that Vault acts by, or Vault asks elsewhere.
  */
 export async function forgetDeadLeases(s: Simulation): Promise<void> {
   const engine = engineOf(s);
   if (engine === undefined) return;
   const { tokens } = s.nomad.snapshot();
   const alive = new Set(tokens.map(({ AccessorID }) => AccessorID));
-  let isDead = !tokens.some(({ SecretID }) => SecretID === engine.access?.token);
+  // Of an engine that stays, nobody puts back what others did to it.
+  const isMisled = isStaying(s) && engine.access?.['address'] !== 'http://nomad';
+  let isDead = isMisled || !tokens.some(({ SecretID }) => SecretID === engine.access?.token);
   for (const [lease, accessorId] of s.leased) {
     const { status } = await onVault(s, 'PUT', 'sys/leases/lookup', { lease_id: lease });
     isDead ||= status === 200 && !alive.has(accessorId);

@@ -4,6 +4,10 @@ import { runSchedule, scheduleOf, shrink } from './schedule.ts';
 // Vault fetches the keys of Nomad while it takes a configuration; there is no network here.
 globalThis.fetch = () => Promise.resolve(new Response('{"keys":[{"kty":"RSA"}]}'));
 
+// Errors by the thousand are part of it, and nobody reads where they come from, but for those of a seed that fails.
+const { stackTraceLimit } = Error;
+Error.stackTraceLimit = 0;
+
 const [from = 0, count = 1] = process.argv.slice(2).map(Number);
 
 for (let seed = from; seed < from + count; seed++) {
@@ -13,6 +17,7 @@ for (let seed = from; seed < from + count; seed++) {
   } catch (error) {
     const shortest = await shrink(seed, actions);
     console.log(`seed ${String(seed)} fails with`, shortest);
+    Error.stackTraceLimit = stackTraceLimit;
     const told = await runSchedule(seed, shortest).then(
       () => error,
       (shorter: unknown) => shorter,

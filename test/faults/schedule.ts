@@ -49,6 +49,7 @@ export async function runSchedule(seed: number, actions: readonly Action[]): Pro
     }
     await s.run(15_000);
     s.note('>>> calm');
+    s.spare();
     await forgetDeadLeases(s);
     s.start();
     await s.run(CALM_MS);

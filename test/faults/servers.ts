@@ -8,6 +8,10 @@ export const serverHappenings: Happenings = {
   crash: (s) => {
     s.kill();
   },
+  /** Where the most can be lost: what it has sent is done, and it does not know. */
+  crashAtWrite: (s, c) => {
+    s.killAt(1 + (c % 8), 100 + (c % 5_000));
+  },
   start: (s) => {
     s.start();
   },

@@ -42,6 +42,8 @@ interface SimOptions {
   readonly faults: Faults;
   readonly isAlive: () => boolean;
   readonly log: (line: string) => void;
+  /** Told of each write that reaches the server, before it is carried out. */
+  readonly onWrite: () => void;
   /** Aborted when the simulation is over: streams to the dead end by nothing else. */
   readonly over: AbortSignal;
 }
@@ -180,6 +182,7 @@ export class SimTransport implements Transport {
           answer(failure(random, log, what, 'instead of its work'));
           return;
         }
+        if (request.method !== 'GET') this.#options.onWrite();
         void handle(asSandboxRequest(request)).then((reply) => {
           if (reply.stream === undefined && random.chance(faults.replyLost)) {
             log(`${what}: done, reply lost`);

@@ -32,9 +32,10 @@ export class Simulation {
   /** Everything that any process said. */
   readonly said: string[] = [];
   readonly #secrets: string[] = [BOOTSTRAP, VAULT_TOKEN];
-  #inventory: string | undefined;
+  #inventory: Inventory | undefined;
   #declaration: Declaration = {};
   #process: Process | undefined;
+  #fuse: { writes: number; readonly downMs: number } | undefined;
   /** Also those that were killed. */
   readonly #processes: Process[] = [];
   readonly #over = new AbortController();
@@ -58,7 +59,7 @@ export class Simulation {
   }
 
   get inventory(): Inventory | undefined {
-    return this.#inventory === undefined ? undefined : (JSON.parse(this.#inventory) as Inventory);
+    return this.#inventory && (JSON.parse(JSON.stringify(this.#inventory)) as Inventory);
   }
 
   get isRunning(): boolean {
@@ -80,6 +81,27 @@ export class Simulation {
   kill(): void {
     this.#process?.kill();
     this.#process = undefined;
+  }
+
+  /** The process is killed in the middle of the last of its next so many writes, to a server or of its own, and started again. */
+  killAt(writes: number, downMs: number): void {
+    this.#fuse = { writes, downMs };
+  }
+
+  /** Nothing kills the process any more. */
+  spare(): void {
+    this.#fuse = undefined;
+  }
+
+  #writes(): void {
+    if (this.#fuse === undefined || --this.#fuse.writes > 0) return;
+    const { downMs } = this.#fuse;
+    this.#fuse = undefined;
+    this.note('>>> killed at a write');
+    this.kill();
+    this.clock.after(downMs, () => {
+      this.start();
+    });
   }
 
   /** Lets the process end as after SIGTERM. */
@@ -123,10 +145,11 @@ export class Simulation {
       load: () => Promise.resolve(this.inventory),
       save: ({ head, objects }) =>
         new Promise((done) => {
-          const text = JSON.stringify({ ...head, objects: objects() });
+          const inventory = { ...head, objects: objects() };
+          if (isAlive()) this.#writes();
           this.clock.after(this.random.below(5), () => {
             if (!isAlive() && this.random.chance(0.5)) return;
-            this.#inventory = text;
+            this.#inventory = inventory;
             if (isAlive()) done();
           });
         }),
@@ -136,10 +159,15 @@ export class Simulation {
 
   fileSink(isAlive: () => boolean): FileApi {
     const later = <T>(act: () => T): Promise<T> => this.#later(isAlive, act);
+    const written = <T>(act: () => T): Promise<T> => {
+      const result = later(act);
+      if (isAlive()) this.#writes();
+      return result;
+    };
     return {
       read: (path) => later(() => this.files.get(path)),
-      write: (path, content) => later(() => void this.files.set(path, { content, mode: 0o600 })),
-      remove: (path) => later(() => void this.files.delete(path)),
+      write: (path, content) => written(() => void this.files.set(path, { content, mode: 0o600 })),
+      remove: (path) => written(() => void this.files.delete(path)),
       discard: () => Promise.resolve(),
     };
   }
@@ -184,6 +212,9 @@ export class Simulation {
       faults: this.faults[target],
       isAlive,
       over: this.#over.signal,
+      onWrite: () => {
+        if (isAlive()) this.#writes();
+      },
       log: (line) => {
         this.note(line);
       },
