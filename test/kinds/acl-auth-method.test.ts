@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { TargetError } from '../../src/contract/errors.ts';
 import { digestOf, type Io, type NomadApi } from '../../src/contract/target.ts';
 import { defaultMethodKey } from '../../src/kinds/acl-auth-method/default-method.ts';
 import { liveFields, type MethodBody } from '../../src/kinds/acl-auth-method/fields.ts';
@@ -180,5 +181,19 @@ describe('the default auth method', () => {
     const step = planned(aclAuthMethod, spec, { live: standing, owned }).at(-1);
     expect(step?.step.action).toBe('create');
     expect(step?.dependsOn).toContainEqual(other);
+  });
+});
+
+describe('a method that Nomad refuses since another one is the default one', () => {
+  it('is tried again: nothing may tell when that other one is so no more', async () => {
+    const message = 'PUT http://nomad/v1/acl/auth-method/ci: 400 default method already exists: theirs';
+    const api: Partial<NomadApi> = {
+      put: () => Promise.reject(new TargetError(message, { class: 'terminal', status: 400 })),
+    };
+    const io: Partial<Io> = { nomad: () => api as NomadApi };
+    const step = planned(aclAuthMethod, { ...JWT, default: true }, {}).find(({ key }) => key.type === KEY.type);
+    if (step?.desired === undefined) throw new Error('nothing is desired');
+    const made = authMethodObject.create?.(io as Io, { ...step.desired, fields: settled(step.desired.fields) });
+    await expect(made).rejects.toMatchObject({ class: 'dependency', message });
   });
 });

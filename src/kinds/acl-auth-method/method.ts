@@ -3,6 +3,7 @@ import type { ObjectType, ReadRequest, SettledDesired } from '../../contract/kin
 import type { Io, NomadApi, NomadList } from '../../contract/target.ts';
 import type { Live } from '../../plan/step.ts';
 import { stringIn } from '../../plan/value.ts';
+import { explained, type Refusals } from '../refusal.ts';
 import { arrived, removed } from '../replication.ts';
 import { rememberSent, secretsToSend, sentFacts } from '../secret-source.ts';
 import { liveFields, methodBody, methodFieldRules, type MethodBody } from './fields.ts';
@@ -23,6 +24,8 @@ interface Method extends MethodBody, MethodStub {
 }
 
 const LIST = '/v1/acl/auth-methods';
+/** Which one was is perhaps not known here yet, and it may be so no more. */
+const REFUSALS: Refusals = [[/default method already exists/, 'dependency']];
 /** What the default method is filed under. */
 export const DEFAULT = 'default';
 
@@ -101,7 +104,7 @@ async function write(io: Io, desired: SettledDesired): Promise<Live> {
   const api = io.nomad(key.connection);
   const { texts, sent } = await secretsToSend(io, fields);
   const body = methodBody(key.name, fields, texts);
-  const send = async (): Promise<Method> => (await api.put<Method>(path(key.name), body)).body;
+  const send = async (): Promise<Method> => (await explained(api.put<Method>(path(key.name), body), REFUSALS)).body;
   const method = await send().catch(async (error: unknown) => {
     await giveUpDefault(api, desired, error);
     return send();
