@@ -1,11 +1,14 @@
 import { resolve } from 'node:path';
-import type { Resource } from '../contract/resource.ts';
+import { idOf, type Resource } from '../contract/resource.ts';
 import type { RecordedConnection } from '../contract/state.ts';
+import type { Ledger } from '../engine/ledger.ts';
 import type { Connection } from '../engine/world.ts';
 import type { NomadClusterSpec } from '../kinds/nomad-cluster/index.ts';
 import { loginNeeds } from '../kinds/login-needs.ts';
 import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
+import { placeOf as placeIn, vaultNamespaceObject } from '../kinds/vault-server/namespace.ts';
+import { resourceText, type ObjectKey } from '../plan/step.ts';
 import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
 
 type ConnectionKind = Connection['kind'];
@@ -37,6 +40,16 @@ export const ENVIRONMENT = 'environment';
 
 export function isConnection(resource: Resource): boolean {
   return resource.kind === 'NomadCluster' || resource.kind === 'VaultServer';
+}
+
+/** Whether it stands for something live: all but connections do, and a VaultServer whose namespace is made, or was. */
+export function isWorldly(resource: Resource, ledger: Ledger): boolean {
+  if (!isConnection(resource)) return true;
+  return makesNamespace(resource) || ledger.ownedBy(resourceText(idOf(resource))).length > 0;
+}
+
+export function makesNamespace({ kind, spec }: Pick<Resource, 'kind' | 'spec'>): boolean {
+  return kind === 'VaultServer' && (spec as VaultServerSpec).createNamespace;
 }
 
 /** What decides which connections there are. */
@@ -123,6 +136,7 @@ function connectionOf(kind: ConnectionKind, name: string, spec: Spec, origin: Or
     name,
     address: address.replace(/\/$/, ''),
     ...('namespace' in spec && { namespace: spec.namespace }),
+    ...('createNamespace' in spec && { makes: namespaceMade(name, spec) }),
     maxConnections,
     rereadMs: 1000 * seconds('resyncInterval' in spec ? spec.resyncInterval : spec.sweepInterval),
     ...('requestBudget' in spec && { requestBudget: spec.requestBudget }),
@@ -131,6 +145,12 @@ function connectionOf(kind: ConnectionKind, name: string, spec: Spec, origin: Or
     spec,
     ...origin,
   };
+}
+
+/** The namespace that a VaultServer makes. */
+function namespaceMade(connection: string, { createNamespace, namespace }: VaultServerSpec): ObjectKey | undefined {
+  if (!createNamespace || namespace === undefined) return undefined;
+  return { connection, type: vaultNamespaceObject.name, name: placeIn(namespace).path };
 }
 
 /** What was made at one address must not be looked for, or deleted, at another one. */

@@ -7,8 +7,17 @@ import type { Ledger } from '../engine/ledger.ts';
 import { kindOf, kinds } from '../kinds/index.ts';
 import type { Unreadable } from '../plan/step.ts';
 import type { NomadClient } from '../targets/nomad/client.ts';
+import { placeOf } from '../kinds/vault-server/namespace.ts';
+import { namespaceToMake } from '../targets/vault/namespace-to-make.ts';
 import { NomadVariables } from '../targets/nomad/variables.ts';
-import { declaredConnections, recordOf, vaultBehind, type Declaring, type DeclaredConnection } from './connections.ts';
+import {
+  declaredConnections,
+  makesNamespace,
+  recordOf,
+  vaultBehind,
+  type Declaring,
+  type DeclaredConnection,
+} from './connections.ts';
 import { openNomad, openVault, type Access, type Open } from './opening.ts';
 import { pathNameIn } from './options.ts';
 
@@ -49,7 +58,7 @@ export class OpenConnections {
   readonly io: Pick<Io, 'nomad' | 'variables' | 'vault'> = {
     nomad: (name) => this.#client('NomadCluster', name) as NomadApi,
     variables: (name) => new NomadVariables(this.#client('NomadCluster', name) as NomadClient),
-    vault: (name) => this.#client('VaultServer', name) as VaultApi,
+    vault: (name) => this.#vault(name),
   };
 
   /**
@@ -171,6 +180,12 @@ export class OpenConnections {
     throw new TargetError(why, { class: 'dependency' });
   }
 
+  #vault(name: string): VaultApi {
+    const api = this.#client('VaultServer', name) as VaultApi;
+    const made = this.#opened.get(`VaultServer/${name}`)?.connection.makes;
+    return made === undefined ? api : namespaceToMake(api, placeOf(made.name));
+  }
+
   #client(kind: DeclaredConnection['kind'], name: string): NomadApi | VaultApi {
     const client = this.#opened.get(`${kind}/${name}`)?.open?.client;
     if (client === undefined) throw new TargetError(`there is no ${kind} named ${name}`, { class: 'dependency' });
@@ -195,6 +210,7 @@ function keyOf({ kind, name }: Pick<ConnectionReference, 'kind' | 'name'>): stri
 function usedBy(resources: readonly Resource[], ledger: Ledger, inScope: (source: string) => boolean): Set<string> {
   const used = new Set<string>();
   for (const resource of resources) {
+    if (makesNamespace(resource)) used.add(keyOf({ kind: 'VaultServer', name: resource.metadata.name }));
     for (const reference of kindOf(resource.kind)?.references(resource.spec) ?? []) used.add(keyOf(reference));
   }
   const types = typesOf(kinds);

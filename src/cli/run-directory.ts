@@ -8,7 +8,7 @@ import { Operator } from '../engine/operator.ts';
 import { kinds } from '../kinds/index.ts';
 import { watchDirectory } from '../sources/directory/watch.ts';
 import { always } from './bootstrapping.ts';
-import { environmentConnections, isConnection } from './connections.ts';
+import { environmentConnections, isWorldly } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { lead, requireHeld } from './leading.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -74,7 +74,7 @@ async function act(
       return {
         connections: connections.filter((c) => opened.isInUse(c)),
         declaration: isWhole(desire)
-          ? { ...desire, resources: desire.resources.filter((r) => !isConnection(r)) }
+          ? { ...desire, resources: desire.resources.filter((r) => isWorldly(r, ledger)) }
           : desire,
       };
     },

@@ -14,7 +14,7 @@ import { fileSink } from '../sinks/file.ts';
 import { NO_KUBERNETES } from '../sinks/no-kubernetes.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import type { MayBootstrap } from './bootstrapping.ts';
-import { ENVIRONMENT, environmentConnections, isConnection } from './connections.ts';
+import { ENVIRONMENT, environmentConnections, isWorldly } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
 import {
@@ -137,7 +137,7 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     closing.push(() => opened.close());
     const connections = await opened.update(resources, inScope);
     const world = worldOf({ owner: options.owner, base, ledger, io: opened.io, state: places.state });
-    world.resources = byId(resources.filter((r) => !isConnection(r)));
+    world.resources = byId(resources.filter((r) => isWorldly(r, ledger)));
     world.connections = connections;
     world.inScope = inScope;
     return { world, notes: notesOf(places, desire, isFound, options.needsInventory ?? false), close };

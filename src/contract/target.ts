@@ -84,6 +84,8 @@ export interface VaultApi {
   write(path: string, data: unknown, signal?: AbortSignal): Promise<void>;
   /** Idempotent; a missing object is no error. @throws TargetError */
   delete(path: string, signal?: AbortSignal): Promise<void>;
+  /** The same server and credential, with every request in another namespace; undefined: the root. */
+  in(namespace: string | undefined): VaultApi;
 }
 
 /** Secret files on the machine that runs us: the `file` sink. Paths are absolute. */

@@ -15,6 +15,7 @@ import {
 } from '../plan/step.ts';
 import { retainedForLogin } from './logins.ts';
 import { withVerdicts } from './verdicts.ts';
+import { inSurroundings } from './surroundings.ts';
 import { existenceLookup, objectLookup } from './tracker.ts';
 import { connectionBehind, derive, missingConnection, typeOf, type World } from './world.ts';
 
@@ -70,7 +71,8 @@ export function isPlanned(world: World, owned: Owned): boolean {
 
 /** The objects that a resource stands for. @param looked collects the live objects that they were derived from. */
 export function objectsOf(world: World, resource: Resource, looked?: Set<string>): Desired[] {
-  return withVerdicts(world, resource, derive(world, resource, looked), looked);
+  const objects = withVerdicts(world, resource, derive(world, resource, looked), looked);
+  return objects.map((object) => inSurroundings(world, object));
 }
 
 /** The step of one object, as the views stand now: what was deferred may be known by now. */

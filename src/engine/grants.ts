@@ -39,6 +39,8 @@ function notGranted(desired: Desired, connection: Connection | undefined, isOurs
     return 'the policy "anonymous" governs every request without a token: it needs grants.anonymousPolicy: true on the NomadCluster';
   }
   if (connection === undefined || grants === undefined) return undefined;
+  // Whoever declares the connection declares its grants, which are for the others.
+  if (key.type === 'vault-namespace') return undefined;
   const by = `${connection.kind} ${connection.name} does not grant it`;
   const elsewhere = notGrantedTo(resource.namespace, connection);
   if (elsewhere !== undefined) return elsewhere;

@@ -171,6 +171,9 @@ function counted(io: Io, counter: Counter): Io {
       get(target, name) {
         const member: unknown = Reflect.get(target, name);
         if (typeof member !== 'function') return member;
+        // The same way out once more, into another namespace.
+        if (name === 'in')
+          return (...args: unknown[]): unknown => counting(Reflect.apply(member, target, args) as object);
         return (...args: unknown[]): unknown => {
           counter.requests++;
           return Reflect.apply(member, target, args);

@@ -20,6 +20,8 @@ export interface Connection {
   readonly name: string;
   readonly address: string;
   readonly namespace?: string | undefined;
+  /** The namespace that it leads into, where that is made by us: before everything else in it. */
+  readonly makes?: ObjectKey | undefined;
   /** Requests that may be under way at once. */
   readonly maxConnections: number;
   /** How often what nobody tells of is read again; milliseconds. */

@@ -20,6 +20,8 @@ export interface SandboxOptions {
   readonly vaultToken?: string;
   /** Whether it begins with things that somebody else made. */
   readonly seed?: boolean;
+  /** Whether Vault has namespaces, as Vault Enterprise does. */
+  readonly enterprise?: boolean;
   readonly onRequest?: RequestHook;
   /** Milliseconds since the epoch. */
   readonly clock?: () => number;
@@ -63,6 +65,7 @@ export async function startSandbox(options: SandboxOptions = {}): Promise<Sandbo
     return { status, body };
   };
   const vault = new VaultSandbox(vaultToken, reach, clock);
+  vault.isEnterprise = options.enterprise ?? false;
   await nomad.keyring.rotate();
   const { AccessorID } = nomad.acl.bootstrap(nomadToken);
   if (options.seed === true) await seed(nomad, vault, vaultToken);

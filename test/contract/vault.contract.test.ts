@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net';
 import { rootCertificates } from 'node:tls';
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { VaultClient } from '../../src/targets/vault/client.ts';
 import { LiveVault } from '../e2e/live.ts';
 import { implementations, type Implementation } from './implementations.ts';
 
@@ -46,8 +47,19 @@ describe.each(implementations)('Vault as $name has it', ({ skip, start }) => {
         ['auth/none/role/r', ['no handler for route "auth/none/role/r". route entry not found.']],
         ['auth/none/role?list=true', ['no handler for route "auth/none/role/". route entry not found.']],
         ['auth/token/config', ['1 error occurred:\n\t* unsupported path\n\n']],
+        ['sys/namespaces/team', ['enterprise-only feature']],
+        ['sys/namespaces?list=true', ['enterprise-only feature']],
       ])('%s is a 404 whose body is JSON with the errors %j', async (path, errors) => {
         expect(await vault.request('GET', path)).toEqual({ status: 404, body: { errors } });
+      });
+      it('a namespace, which the Community Edition does not have: it says so, and we say what to do', async () => {
+        const { status, body } = await vault.request<Errors>('POST', 'sys/namespaces/team', {});
+        expect([status, body.errors]).toEqual([404, ['enterprise-only feature']]);
+        const client = new VaultClient({ ...running.vault, maxConnections: 1 });
+        const said = /need Vault Enterprise: remove createNamespace and namespace from the VaultServer/;
+        await expect(client.in(undefined).read('sys/namespaces/team')).rejects.toThrow(said);
+        await expect(client.write('sys/namespaces/team', {})).rejects.toThrow(said);
+        await client.close();
       });
       it('under a mount that is missing cannot be written or deleted either', async () => {
         const errors = ['no handler for route "auth/none/role/r". route entry not found.'];

@@ -194,6 +194,15 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the CRDs 
     },
   );
 
+  it('refuse createNamespace, which waits for no finalizer there', async () => {
+    const spec =
+      'address: https://vault.example.com\nnamespace: team\nauth: { tokenSecretRef: { namespace: a, name: b } }\ncreateNamespace: ';
+    expect((await tryOut(manifest('VaultServer', 'maker', `${spec}false`))).code).toBe(0);
+    const { code, stderr } = await tryOut(manifest('VaultServer', 'maker', `${spec}true`));
+    expect(code).toBe(1);
+    expect(stderr).toContain('createNamespace is only for a directory of manifests');
+  });
+
   it('refuse a file, which would be one on the machine of the operator', async () => {
     const spec = 'policies: [a]\nwriteSecretTo: { file: { path: /etc/passwd } }';
     const { code, stderr } = await tryOut(manifest('AclToken', 'file', spec));

@@ -40,7 +40,7 @@ export function isKvOurs(found: Live, owned: Owned): boolean {
 export const vaultKvObject: ObjectType = {
   name: 'vault-kv-secret',
   connection: 'VaultServer',
-  after: ['acl-token'],
+  after: ['acl-token', 'vault-namespace'],
   rules: vaultKvRules,
   late: true,
 

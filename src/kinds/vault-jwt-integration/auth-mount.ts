@@ -7,7 +7,7 @@ export const AUTH_MOUNT: MountKind = {
   table: 'sys/auth',
   prefix: 'auth/',
   type: 'jwt',
-  after: [],
+  after: ['vault-namespace'],
   role: 'jwt-role',
   leases: async (api, path, signal) => (await api.list(`sys/leases/lookup/auth/${path}/login`, signal)).length,
   note: (leases) => {

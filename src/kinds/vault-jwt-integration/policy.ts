@@ -11,7 +11,7 @@ export const vaultPolicyRules: Readonly<Record<string, FieldRule>> = { rules: { 
 export const vaultPolicyObject: ObjectType = {
   name: 'policy',
   connection: 'VaultServer',
-  after: ['auth-mount', 'jwt-config'],
+  after: ['auth-mount', 'jwt-config', 'vault-namespace'],
   rules: vaultPolicyRules,
 
   async read(io, request, signal) {

@@ -10,7 +10,7 @@ export const SECRETS_MOUNT: MountKind = {
   prefix: '',
   type: 'nomad',
   // Its management token revokes the leases, and goes last.
-  after: ['acl-token'],
+  after: ['acl-token', 'vault-namespace'],
   role: 'nomad-role',
   leases: countLeases,
   note: (leases) => {

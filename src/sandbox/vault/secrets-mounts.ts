@@ -32,12 +32,13 @@ export class SecretsMounts {
   readonly #reach: NomadReach;
   readonly #now: () => number;
 
-  constructor(leases: Leases, reach: NomadReach, now: () => number) {
+  constructor(leases: Leases, reach: NomadReach, now: () => number, hasSecret: boolean) {
     this.#leases = leases;
     this.#reach = reach;
     this.#now = now;
     for (const [path, type] of Object.entries(BUILT_IN)) this.#mounts.set(path, this.#newMount(path, type, null));
-    this.enable('secret', { type: 'kv', options: { version: '2' }, description: 'key/value secret storage' });
+    if (hasSecret)
+      this.enable('secret', { type: 'kv', options: { version: '2' }, description: 'key/value secret storage' });
   }
 
   enable(path: string, body: Fields): void {

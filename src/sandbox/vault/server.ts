@@ -7,7 +7,7 @@ import type { JwtAuth } from './jwt-auth.ts';
 import { reachByHttp, type NomadReach } from './nomad-engine.ts';
 import { secretsRoutes } from './secrets-routes.ts';
 import { bodyOf, newMount, newTree, type Handler, type Mount, type Route, type Tree } from './tree.ts';
-import { list, text } from './values.ts';
+import { list, map, text } from './values.ts';
 
 const BUILT_IN = ['default', 'root'];
 
@@ -21,17 +21,27 @@ interface Token {
   readonly lease?: string;
 }
 
+/** A namespace of Vault Enterprise, as its documentation shows it: no Enterprise was there to compare with. */
+interface Namespace {
+  readonly id: string;
+  readonly path: string;
+  readonly custom_metadata: Readonly<Record<string, string>>;
+}
+
 /** The part of Vault's API that the product uses, over memory. Namespaces are trees of their own. */
 export class VaultSandbox {
   readonly #trees: Map<string, Tree>;
   readonly #tokens = new Map<string, Token>();
   readonly #routes: readonly Route[] = this.#makeRoutes();
-  readonly #newTree: () => Tree;
+  readonly #newTree: (hasSecret?: boolean) => Tree;
+  readonly #namespaces = new Map<string, Namespace>();
+  /** Whether it has namespaces, as Vault Enterprise does. */
+  isEnterprise = false;
   #sealed = false;
 
   /** @param now milliseconds since the epoch: what leases are counted by. */
   constructor(rootToken: string, reach: NomadReach = reachByHttp, now: () => number = Date.now) {
-    this.#newTree = () => newTree(reach, now);
+    this.#newTree = (hasSecret) => newTree(reach, now, hasSecret);
     this.#trees = new Map([['', this.#newTree()]]);
     this.#tokens.set(rootToken, { id: rootToken, policies: ['root'] });
   }
@@ -44,9 +54,21 @@ export class VaultSandbox {
     this.#sealed = false;
   }
 
-  /** Makes an Enterprise namespace. */
-  createNamespace(name: string): void {
-    this.#trees.set(name, this.#newTree());
+  /** Makes an Enterprise namespace; those around it must be there. */
+  createNamespace(name: string, metadata: Namespace['custom_metadata'] = {}): void {
+    this.#namespaces.set(name, { id: randomBytes(3).toString('hex'), path: `${name}/`, custom_metadata: metadata });
+    this.#trees.set(name, this.#newTree(false));
+  }
+
+  /** With everything in it, as somebody else may do at any time. */
+  deleteNamespace(name: string): void {
+    this.#namespaces.delete(name);
+    this.#trees.delete(name);
+  }
+
+  /** A namespace's metadata, for tests; undefined where there is none. */
+  namespace(name: string): Namespace | undefined {
+    return this.#namespaces.get(name);
   }
 
   /** Everything of a namespace, for tests. */
@@ -80,7 +102,7 @@ export class VaultSandbox {
         body: { initialized: true, sealed: this.#sealed, standby: false, version: '1.21.1' },
       };
     if (this.#sealed) throw new VaultError(503, ['Vault is sealed']);
-    const tree = this.#tree((request.headers['x-vault-namespace'] ?? '').replace(/\/$/, ''));
+    const tree = this.#tree(namespaceOf(request));
     const verb = verbOf(request);
     const route = this.#routes.find((r) => r.verb === verb && r.path.test(path));
     if (route?.open !== true) this.#authorise(tree, request, path, verb);
@@ -250,7 +272,45 @@ export class VaultSandbox {
         (tree, r, [, path = '']) => this.#preflight(tree, path, r),
         true,
       ),
+      ...this.#namespaceRoutes(route),
       ...secretsRoutes,
+    ];
+  }
+
+  /** Asked in the namespace above. */
+  #namespaceRoutes(route: (verb: Route['verb'], path: RegExp, handle: Handler) => Route): Route[] {
+    const named = (request: Request, name = ''): string => {
+      if (!this.isEnterprise) throw new VaultError(404, ['enterprise-only feature']);
+      return [namespaceOf(request), name].filter((part) => part !== '').join('/');
+    };
+    const NAME = /^sys\/namespaces\/([^/]+)$/;
+    return [
+      route('list', /^sys\/namespaces$/, (_t, r) => {
+        const around = `${named(r)}/`.replace(/^\/$/, '');
+        const below = [...this.#namespaces.keys()]
+          .filter((n) => n.startsWith(around))
+          .map((n) => n.slice(around.length));
+        const keys = below.filter((n) => !n.includes('/')).map((n) => `${n}/`);
+        if (keys.length === 0) throw missing();
+        return { keys };
+      }),
+      route('read', NAME, (_t, r, [, name]) => {
+        const found = this.#namespaces.get(named(r, name));
+        if (found === undefined) throw missing();
+        return found;
+      }),
+      route('write', NAME, (_t, r, [, name]) => {
+        const path = named(r, name);
+        if (this.#namespaces.has(path)) throw invalid(`namespace "${path}/" already exists`);
+        this.createNamespace(path, map(bodyOf(r)['custom_metadata']) as Namespace['custom_metadata']);
+        return this.#namespaces.get(path);
+      }),
+      route('delete', NAME, (_t, r, [, name]) => {
+        const path = named(r, name);
+        if ([...this.#namespaces.keys()].some((other) => other.startsWith(`${path}/`)))
+          throw invalid(`namespace "${path}/" has child namespaces`);
+        this.deleteNamespace(path);
+      }),
     ];
   }
 
@@ -285,6 +345,10 @@ export class VaultSandbox {
 
 function policiesOf(tree: Tree, { policies }: Token): string[] {
   return policies.map((name) => tree.policies.get(name) ?? '');
+}
+
+function namespaceOf({ headers }: Request): string {
+  return (headers['x-vault-namespace'] ?? '').replace(/^\/+|\/+$/g, '');
 }
 
 function verbOf(request: Request): Route['verb'] {

@@ -38,12 +38,13 @@ export interface Route {
 const DEFAULT_POLICY =
   'path "auth/token/lookup-self" {\n    capabilities = ["read"]\n}\n\npath "auth/token/renew-self" {\n    capabilities = ["update"]\n}\n\npath "auth/token/revoke-self" {\n    capabilities = ["update"]\n}\n';
 
-export function newTree(reach: NomadReach, now: () => number): Tree {
+/** @param hasSecret whether it begins with a KV engine at `secret`, as a server in development mode does. */
+export function newTree(reach: NomadReach, now: () => number, hasSecret = true): Tree {
   const leases = new Leases(now);
   return {
     mounts: new Map([['token', newMount('token', null, 'token based credentials')]]),
     policies: new Map([['default', DEFAULT_POLICY]]),
-    secrets: new SecretsMounts(leases, reach, now),
+    secrets: new SecretsMounts(leases, reach, now, hasSecret),
     leases,
   };
 }

@@ -40,6 +40,7 @@ interface TransportReply {
 export class VaultClient implements VaultApi {
   readonly address: string;
   readonly namespace: string | undefined;
+  readonly #options: VaultClientOptions;
   readonly #http: Transport;
   readonly #credential: Credential | undefined;
   readonly #vault: nodeVault.client;
@@ -47,6 +48,7 @@ export class VaultClient implements VaultApi {
   constructor(options: VaultClientOptions, transport: Transport = new Http(options)) {
     this.address = options.address.replace(/\/$/, '');
     this.namespace = options.namespace;
+    this.#options = options;
     this.#http = transport;
     this.#credential = credentialOf(options.token);
     this.#vault = nodeVault({
@@ -77,6 +79,10 @@ export class VaultClient implements VaultApi {
 
   async delete(path: string, signal?: AbortSignal): Promise<void> {
     await this.#unlessMissing('DELETE', path, () => this.#vault.delete(path, { signal }));
+  }
+
+  in(namespace: string | undefined): VaultClient {
+    return new VaultClient({ ...this.#options, token: this.#credential, namespace }, this.#http);
   }
 
   /** A login or a renewal. @returns what Vault says of the token, the reply's `auth`. @throws TargetError */
@@ -124,14 +130,16 @@ export class VaultClient implements VaultApi {
     const body = bodyOf(response);
     if (!isVaults(request.method, response.status, body))
       throw foreignAnswer('Vault', `${request.method} ${request.uri}`, response.status);
-    return { statusCode: response.status, body, request: { path: url.pathname } };
+    // 202: Vault has taken it on and is at it; node-vault knows but 200 and 204.
+    return { statusCode: response.status === 202 ? 200 : response.status, body, request: { path: url.pathname } };
   }
 
   async #unlessMissing<T>(verb: string, path: string, call: () => Promise<T>): Promise<T | undefined> {
     try {
       return await this.#explained(verb, path, call);
     } catch (error) {
-      if (error instanceof TargetError && error.status === 404) return undefined;
+      if (error instanceof TargetError && error.status === 404 && !error.message.endsWith(NO_NAMESPACES))
+        return undefined;
       throw error;
     }
   }
@@ -207,7 +215,13 @@ function classOf(status: number, words: string): ErrorClass {
   return status === 429 || status >= 500 ? 'transient' : 'terminal';
 }
 
+/** Vault's Community Edition says that it is an enterprise-only feature, older ones that they know no such path. Where Enterprise has no such namespace it says nothing. */
+const NO_NAMESPACES =
+  'this Vault has no namespaces, which need Vault Enterprise: remove createNamespace and namespace from the VaultServer';
+
 function advice(status: number, words: string, path: string): string {
+  if (status === 404 && path.startsWith('sys/namespaces') && /enterprise-only|unsupported path/.test(words))
+    return `${words}: ${NO_NAMESPACES}`;
   if (status === 400 && /HTTP request to an HTTPS server/.test(words))
     return 'the server speaks TLS there: use https://';
   if (UNREACHABLE_KEYS.test(words)) {
