@@ -185,7 +185,7 @@ export class KubernetesSource {
   #judge(id: string, tended: Tended): void {
     if (this.#objects.get(id) !== tended) return;
     const { reading, kind, isDeleting } = tended;
-    if (kind.types.length > 0 && !isDeleting && reading.errors.length === 0) tended.wantFinalizer('stands');
+    if (kind.scope === 'Namespaced' && !isDeleting && reading.errors.length === 0) tended.wantFinalizer('stands');
     if (reading.errors.length > 0 && !isDeleting) this.#refuse(tended);
     const told = this.#told.get(id);
     if (told !== (this.#isDeclared(tended) || this.#isGoing(tended) ? reading.resource : undefined)) this.#mark(id);
@@ -197,11 +197,11 @@ export class KubernetesSource {
   }
 
   #isDeclared({ kind, reading, isDeleting, hasFinalizer }: Tended): boolean {
-    return !isDeleting && reading.errors.length === 0 && (hasFinalizer || kind.types.length === 0);
+    return !isDeleting && reading.errors.length === 0 && (hasFinalizer || kind.scope === 'Cluster');
   }
 
   #isGoing({ kind, isDeleting, hasFinalizer }: Tended): boolean {
-    return isDeleting && hasFinalizer && kind.types.length > 0;
+    return isDeleting && hasFinalizer && kind.scope === 'Namespaced';
   }
 
   #mark(id: string): void {
