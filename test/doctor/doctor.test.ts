@@ -61,16 +61,20 @@ describe('doctor', () => {
 
   describe('on Nomad', () => {
     it('finds a token that Nomad does not know, and looks no further there', async () => {
+      await integrated();
       const { outcome } = workspace.start(['doctor', '-o', 'json'], {
         NOMAD_TOKEN: '11111111-1111-1111-1111-111111111111',
       });
       const { code, stdout } = await outcome;
       const { findings } = JSON.parse(stdout) as {
-        findings: { check: string; severity: string; connection: string }[];
+        findings: { check: string; severity: string; connection: string; advice: string }[];
       };
       const last = findings.filter(({ connection }) => connection === 'NomadCluster/default').at(-1);
       expect([code, last]).toEqual([1, expect.objectContaining({ check: 'nomad-token', severity: 'error' })]);
       expect(findings.filter(({ connection }) => connection === 'VaultServer/default').length).toBeGreaterThan(5);
+      expect(findings.find(({ check }) => check === 'vault-audiences')?.advice).toContain(
+        'Give a token for NomadCluster/default',
+      );
     });
     it.each(['of the environment', 'that is declared'])(
       'finds that there is no token for a cluster %s, and still looks at Vault',
