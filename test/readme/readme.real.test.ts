@@ -142,7 +142,7 @@ describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kub
     const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
     expect(stdout).toMatch(/^ {2}ratio +\d/m);
-    expect(stdout).toMatch(/requests of such a plan +4 \(4 to 4\)/);
+    expect(stdout).toMatch(/requests of such a plan +3 \(3 to 3\)/);
     expect(stdout).toMatch(/writes of an apply +100 \(100 to 100\)/);
     // On Kubernetes: of each resource the finalizer and the status, and after a restart nothing but the Lease.
     expect(stdout).toMatch(/writes of the operator .*\b50 × PATCH aclpolicies/);
