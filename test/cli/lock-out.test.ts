@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import { exportSPKI, generateKeyPair, SignJWT } from 'jose';
 import { beforeEach, describe, expect, it, vi } from 'vitest';
 import { LiveNomad, LiveVault } from '../e2e/live.ts';
-import { useOperators } from '../e2e/operators.ts';
+import { useOperators, type Operators } from '../e2e/operators.ts';
+import type { RunningOperator } from '../e2e/running.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
-import { manifest, type PlanOutput } from '../e2e/workspace.ts';
+import { manifest, type PlanOutput, type Workspace } from '../e2e/workspace.ts';
 
 const POLICY = manifest('AclPolicy', 'readonly', `rules: 'namespace "default" { policy = "read" }'`);
 const soon = { timeout: 30_000, interval: 50 };
@@ -16,6 +17,15 @@ function outline({ steps }: PlanOutput): string[] {
     .filter((s) => s.action !== 'noop')
     .map((s) => `${s.action} ${s.object.replace(/ \[na:.*\]$/, '')} ${s.reason}`)
     .sort();
+}
+
+/** An operator that has seen everything. */
+async function synced(operators: Operators, workspace: Workspace): Promise<RunningOperator> {
+  const operator = await operators.start(workspace, '--log-format', 'json');
+  await vi.waitFor(async () => {
+    expect((await operator.get('/readyz')).status).toBe(200);
+  }, soon);
+  return operator;
 }
 
 describe('the auth method that the operator itself logs in by', () => {
@@ -139,14 +149,7 @@ config:
 
   it('goes by itself once the connection is declared otherwise', async () => {
     const { workspace } = setting;
-    const operator = await operators.start(workspace, '--log-format', 'json');
-    await vi.waitFor(
-      () =>
-        fetch(`${operator.url}/readyz`).then(({ status }) => {
-          expect(status).toBe(200);
-        }),
-      soon,
-    );
+    const operator = await synced(operators, workspace);
     workspace.remove('method.yaml');
     workspace.remove('rule.yaml');
     await vi.waitFor(() => {
@@ -214,14 +217,7 @@ describe('the engine of Vault’s that the operator has its own token of', () =>
 
   it('must go on giving management, until the connection is declared otherwise: then it is changed by itself', async () => {
     const { workspace } = setting;
-    const operator = await operators.start(workspace, '--log-format', 'json');
-    await vi.waitFor(
-      () =>
-        fetch(`${operator.url}/readyz`).then(({ status }) => {
-          expect(status).toBe(200);
-        }),
-      soon,
-    );
+    const operator = await synced(operators, workspace);
     workspace.write('operator.yaml', role('operator', 'policies: [readonly]'));
     await vi.waitFor(() => {
       expect(operator.lines().map((l) => l.reason)).toContain('InUse');

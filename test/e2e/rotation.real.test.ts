@@ -1,14 +1,14 @@
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { STATE_FILE } from '../../src/state/file.ts';
 import { requireServers } from '../servers/binaries.ts';
-import { startNomad, type NomadServer } from '../servers/nomad.ts';
-import { LiveNomad } from './live.ts';
+import type { LiveNomad } from './live.ts';
+import { useNomad } from './nomad-workspace.ts';
 import { useOperators } from './operators.ts';
 import type { RunningOperator } from './running.ts';
-import { manifest, Workspace } from './workspace.ts';
+import { manifest, type Workspace } from './workspace.ts';
 
 const RULES = `rules: 'namespace "default" { policy = "read" }'`;
 const INTERVAL = 4;
@@ -18,24 +18,13 @@ const ROTATIONS = 50;
 
 /** What a client sees that looks its token up in the file for each request. */
 describe.skipIf(!requireServers('nomad'))('tokens that rotate', () => {
-  let nomad: NomadServer;
   let live: LiveNomad;
   let workspace: Workspace;
   let operator: RunningOperator | undefined;
 
-  beforeAll(async () => {
-    nomad = await startNomad({ client: false });
-    live = new LiveNomad(nomad);
+  useNomad((made) => {
+    ({ live, workspace } = made);
   });
-  afterAll(() => nomad.stop());
-  beforeEach(() => {
-    workspace = new Workspace({ nomad });
-  });
-  afterEach(async () => {
-    workspace.dispose();
-    await live.clear();
-  });
-
   const operators = useOperators();
 
   const declare = (name: string, interval: string, overlap: string, more = ''): string =>
