@@ -38,10 +38,7 @@ export async function bootstrapped(bootstrapping: Bootstrapping): Promise<Bootst
   for (let tries = 0; tries < TRIES; tries++) {
     const token = await place.read(signal);
     if (token !== undefined) return bootstrappedWith(token, bootstrapping);
-    if ((await nomad.bootstrap(NO_TOKEN, signal)) !== 'invalid')
-      throw denied(
-        `Nomad's ACLs are bootstrapped already, and there is nothing in ${place.name}: ${PUT_THERE}${RESET}`,
-      );
+    if ((await nomad.bootstrap(NO_TOKEN, signal)) !== 'invalid') return bootstrappedMeanwhile(bootstrapping);
     await askFirst(bootstrapping);
     const chosen = randomUUID();
     if (await place.create(chosen, signal)) return bootstrappedWith(chosen, { ...bootstrapping, mayBegin: undefined });
@@ -49,6 +46,14 @@ export async function bootstrapped(bootstrapping: Bootstrapping): Promise<Bootst
   throw denied(
     `${place.name}: something is there that can be neither read nor written: remove it, or name another place`,
   );
+}
+
+/** Nothing was in the place, and then Nomad was bootstrapped: another one may have done both in between. */
+async function bootstrappedMeanwhile(bootstrapping: Bootstrapping): Promise<Bootstrapped> {
+  const { place, signal } = bootstrapping;
+  const token = await place.read(signal);
+  if (token !== undefined) return bootstrappedWith(token, bootstrapping);
+  throw denied(`Nomad's ACLs are bootstrapped already, and there is nothing in ${place.name}: ${PUT_THERE}${RESET}`);
 }
 
 async function bootstrappedWith(token: string, bootstrapping: Bootstrapping): Promise<Bootstrapped> {

@@ -83,6 +83,7 @@ export async function startOperator(
   }
   const base = url;
   const get = async (path: string): Promise<{ status: number; text: string }> => {
+    alive();
     const response = await fetch(`${base}${path}`);
     return { status: response.status, text: await response.text() };
   };

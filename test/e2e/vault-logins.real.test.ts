@@ -140,17 +140,17 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
   });
 
   it('a token is renewed as long as that helps, and replaced before it ends: no request fails', async () => {
-    await setTtl('kubernetes', '2s', '5s');
+    await setTtl('kubernetes', '6s', '15s');
     await byKubernetes();
     const first = await self();
     const startedAt = performance.now();
     let lastSeenAt = startedAt;
     for (let now = first; now.accessor === first.accessor; now = await self()) {
       lastSeenAt = performance.now();
-      expect(lastSeenAt - startedAt, 'it was never replaced').toBeLessThan(20_000);
+      expect(lastSeenAt - startedAt, 'it was never replaced').toBeLessThan(60_000);
       await sleep(50);
     }
-    expect(lastSeenAt - startedAt, 'it was replaced and not renewed').toBeGreaterThan(2_000);
+    expect(lastSeenAt - startedAt, 'it was replaced and not renewed').toBeGreaterThan(6_000);
     expect(connected.requests.filter((request) => !request.endsWith(' 200'))).toEqual([]);
     expect([connected.changes, connected.only.refused]).toEqual([0, undefined]);
   });
@@ -159,10 +159,10 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
     await live.request('POST', 'auth/kubernetes/role/batch', {
       ...(await live.data('auth/kubernetes/role/nomad-access')),
       token_type: 'batch',
-      token_ttl: '2s',
+      token_ttl: '4s',
     });
     await byKubernetes({ role: 'batch' });
-    const until = performance.now() + 5_000;
+    const until = performance.now() + 10_000;
     while (performance.now() < until) {
       await self();
       await sleep(50);
@@ -339,10 +339,10 @@ describe.skipIf(!requireServers('vault', 'etcd', 'kube-apiserver', 'kubectl'))('
 
     it('is renewed beyond its time, and is not revoked when we end', async () => {
       const path = join(folder.path, 'made');
-      writeFileSync(path, await tokenWith({ period: '2s' }));
+      writeFileSync(path, await tokenWith({ period: '5s' }));
       await open({ tokenFile: path });
       const { accessor } = await self();
-      const until = performance.now() + 4_000;
+      const until = performance.now() + 11_000;
       while (performance.now() < until) {
         expect((await self()).accessor).toBe(accessor);
         await sleep(100);
