@@ -143,7 +143,7 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
     });
     expect(connected.ledger.connections(), 'a refused one must not become the known one').toEqual([]);
     await inSecret({ token: (await makeToken()).SecretID });
-    await connected.until('usable', 3_000);
+    await connected.until('usable');
     await write('b');
     expect(connected.ledger.connections()).toHaveLength(1);
   });
@@ -154,7 +154,7 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
     await connected.declare([cluster()]);
     const usable = connected.only;
     await api.delete(`${SECRETS}/nomad`);
-    const gone = await connected.until('refused', 3_000);
+    const gone = await connected.until('refused');
     expect(gone.refused?.error).toContain('there is no Secret default/nomad');
     await expect(write('c')).rejects.toThrow('there is no Secret default/nomad');
     await inSecret({ other: SecretID });
@@ -162,7 +162,7 @@ describe.skipIf(!requireServers('nomad', 'etcd', 'kube-apiserver', 'kubectl'))('
     await inSecret({ token: ' \n' });
     await expect.poll(() => connected.only.refused?.error).toContain('key "token" of Secret default/nomad is empty');
     await inSecret({ token: `${SecretID}\n` });
-    const again = await connected.until('usable', 3_000);
+    const again = await connected.until('usable');
     expect(again).not.toBe(gone);
     expect({ ...again }).toEqual({ ...usable });
     await write('c');

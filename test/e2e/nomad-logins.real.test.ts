@@ -125,7 +125,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('logins at Nomad', () => {
   async function untilAnother(accessor: string): Promise<number> {
     const startedAt = performance.now();
     while ((await self()).AccessorID === accessor) {
-      expect(performance.now() - startedAt, 'it was never replaced').toBeLessThan(30_000);
+      expect(performance.now() - startedAt, 'it was never replaced').toBeLessThan(60_000);
       await sleep(20);
     }
     return performance.now() - startedAt;
@@ -170,11 +170,11 @@ describe.skipIf(!requireServers('nomad', 'vault'))('logins at Nomad', () => {
     });
 
     it('a token is replaced before it ends: no request fails, and none that was replaced is left', async () => {
-      await setMaxTtl('4s');
+      await setMaxTtl('10s');
       await byJwt();
       for (let round = 0; round < 3; round++) {
         const { AccessorID } = await self();
-        expect(await untilAnother(AccessorID)).toBeLessThan(4_000);
+        expect(await untilAnother(AccessorID)).toBeLessThan(10_000);
         await vi.waitFor(async () => {
           expect(await isAlive(AccessorID)).toBe(false);
         }, soon);
@@ -183,7 +183,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('logins at Nomad', () => {
     });
 
     it('a stream that was opened with a token that is replaced goes on with the next one', async () => {
-      await setMaxTtl('4s');
+      await setMaxTtl('10s');
       await byJwt();
       const followed = followEvents();
       try {
@@ -300,10 +300,10 @@ describe.skipIf(!requireServers('nomad', 'vault'))('logins at Nomad', () => {
     });
 
     it('is renewed as long as that helps, and replaced before it ends: no request fails', async () => {
-      await setLease(3, 8);
+      await setLease(9, 24);
       await byVault();
       const { AccessorID } = await self();
-      expect(await untilAnother(AccessorID), 'it was replaced and not renewed').toBeGreaterThan(3_000);
+      expect(await untilAnother(AccessorID), 'it was replaced and not renewed').toBeGreaterThan(9_000);
       await vi.waitFor(async () => {
         expect([await isAlive(AccessorID), await leases()]).toEqual([false, 1]);
       }, soon);

@@ -27,7 +27,7 @@ describe.skipIf(!requireServers('vault'))('an operator that logs in at Vault', (
 
   beforeEach(() => {
     runOnVault(vault, commandsFor(undefined));
-    const approle = commandsFor('approle').replace('token_ttl=1h token_max_ttl=24h', 'token_ttl=2s token_max_ttl=4s');
+    const approle = commandsFor('approle').replace('token_ttl=1h token_max_ttl=24h', 'token_ttl=6s token_max_ttl=12s');
     const [roleId = '', id = ''] = runOnVault(vault, approle).match(UUID) ?? [];
     secretId = id;
     workspace = new Workspace({ nomad: { address: 'http://127.0.0.1:1', token: 'unused' } });
