@@ -10,7 +10,11 @@ import { manifest } from './workspace.ts';
 
 const READ = `rules: 'namespace "default" { policy = "read" }'`;
 const FOREIGN = 'namespace "default" { policy = "write" }';
-const SWEEP_MS = 2_000;
+const SWEEP_MS = 5_000;
+/** What a busy machine may need beside the sweep: less than a second one. */
+const SLACK_MS = 4_000;
+/** What an event told of: long before anything is looked at by itself. */
+const AT_ONCE_MS = 10_000;
 const ROLE = 'auth/jwt-nomad/role/nomad-workloads';
 const CONFIG = 'auth/jwt-nomad/config';
 const POLICY = 'sys/policies/acl/nomad-workloads';
@@ -37,11 +41,8 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     return operator;
   }
 
-  /** @returns after how many milliseconds it was so. */
-  async function until(check: () => unknown, timeout: number): Promise<number> {
-    const began = performance.now();
+  async function until(check: () => unknown, timeout: number): Promise<void> {
     await vi.waitFor(check, { timeout, interval: 10 });
-    return performance.now() - began;
   }
 
   async function ourToken(): Promise<string> {
@@ -54,14 +55,13 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     const { liveNomad } = servers;
     await started();
     await liveNomad.putPolicy('one', FOREIGN);
-    const afterEdit = await until(async () => {
+    await until(async () => {
       expect(await liveNomad.rulesOf('one')).toContain('read');
-    }, 30_000);
+    }, AT_ONCE_MS);
     await liveNomad.request('DELETE', '/v1/acl/policy/two');
-    const afterDeletion = await until(async () => {
+    await until(async () => {
       expect(await liveNomad.rulesOf('two')).toContain('read');
-    }, 30_000);
-    expect(Math.max(afterEdit, afterDeletion)).toBeLessThan(10_000);
+    }, AT_ONCE_MS);
   });
 
   it('in a token: an edit at once; a deleted one has a successor, whose secret is where readers look for it', async () => {
@@ -75,7 +75,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     });
     await until(async () => {
       expect((await liveNomad.token(accessorId))['Policies']).toEqual(['one']);
-    }, 1_000);
+    }, AT_ONCE_MS);
     expect(workspace.read('secrets/ci').trim()).toBe(lost);
 
     await liveNomad.request('DELETE', `/v1/acl/token/${accessorId}`);
@@ -83,7 +83,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
       const secret = workspace.read('secrets/ci').trim();
       expect(secret).not.toBe(lost);
       expect(await liveNomad.accepts(secret)).toBe(true);
-    }, 1_000);
+    }, AT_ONCE_MS);
     expect(await liveNomad.accepts(lost)).toBe(false);
     expect(await ourToken()).not.toBe(accessorId);
     await operator.until(readySeries('AclToken'), 1);
@@ -91,7 +91,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
   });
 
-  it('in Vault: within a sweep and a second, whatever was changed of an integration', async () => {
+  it('in Vault: within a sweep, whatever was changed of an integration', async () => {
     const { liveVault } = servers;
     const operator = await started();
     const role = await liveVault.data(ROLE);
@@ -125,7 +125,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
       expect(await liveVault.data(path), what).not.toEqual(right);
       await until(async () => {
         expect(withoutEmpty(await liveVault.data(path)), what).toEqual(withoutEmpty(right));
-      }, SWEEP_MS + 1_000);
+      }, SWEEP_MS + SLACK_MS);
     }
 
     await liveVault.request('DELETE', 'sys/auth/jwt-nomad');
@@ -138,11 +138,11 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
       // Whoever logs in through the new mount is let in by its accessor.
       expect(text).toContain(String(made?.['accessor']));
       expect(text).not.toContain(accessor);
-    }, SWEEP_MS + 1_000);
+    }, SWEEP_MS + SLACK_MS);
     await operator.until(readySeries('VaultJwtIntegration'), 1);
   });
 
-  it('in Vault: within a sweep and a second, also of what has just been made', async () => {
+  it('in Vault: within a sweep, also of what has just been made', async () => {
     const { liveVault, workspace } = servers;
     const operator = await started();
     const paths = Array.from({ length: 8 }, (_, i) => `jwt-${String(i)}`);
@@ -152,7 +152,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     for (const path of paths) await liveVault.request('DELETE', roleOf(path));
     await until(async () => {
       for (const path of paths) expect(await liveVault.data(roleOf(path)), path).toBeDefined();
-    }, SWEEP_MS + 1_000);
+    }, SWEEP_MS + SLACK_MS);
   });
 
   it('in Vault: also where the token may not read another integration, which it says once', async () => {
@@ -172,7 +172,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
       await liveVault.request('DELETE', ROLE);
       await until(async () => {
         expect(await liveVault.data(ROLE)).toBeDefined();
-      }, SWEEP_MS + 1_000);
+      }, SWEEP_MS + SLACK_MS);
     }
     const told = operator.lines().filter(({ msg }) => msg.includes('sync with VaultServer'));
     expect(told.map(({ msg }) => msg)).toEqual([expect.stringMatching(/jwt-hidden.*permission denied/)]);
@@ -195,7 +195,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('what somebody changes by han
     await until(() => {
       expect(names.map((name) => workspace.read(`secrets/${name}`))).toEqual(right);
       expect(names.map((name) => statSync(pathOf(name)).mode & 0o777)).toEqual([0o600, 0o600, 0o600]);
-    }, 16_000);
+    }, 25_000);
     await operator.until('nomad_access_drift_corrected_total{kind="AclToken"}', 3);
   });
 
