@@ -12,8 +12,8 @@ import { manifest, Workspace } from './workspace.ts';
 const READ = `rules: 'namespace "default" { policy = "read" }'`;
 const FOREIGN = 'namespace "default" { policy = "write" }';
 const soon = { timeout: 30_000, interval: 20 };
-/** Within which another one takes over from a leader that died. */
-const TAKEOVER_MS = 25_000;
+/** Within which another one takes over from a leader that died: the promised 23 s, and what a busy machine is late. */
+const TAKEOVER_MS = 30_000;
 
 /** One of several operators, with a way to Nomad of its own. */
 interface Replica {
@@ -98,7 +98,8 @@ describe.skipIf(!requireServers('nomad'))('several operators with one inventory'
     expect(await leader.operator.stop()).toBe(0);
     const stopped = performance.now();
     await standby.operator.until(leads(), 1);
-    expect(performance.now() - stopped).toBeLessThan(3_000);
+    // Long before its time would be over.
+    expect(performance.now() - stopped).toBeLessThan(10_000);
     await standby.operator.until(readySeries('AclToken'), 1);
     await putsBack();
     await nothingIsDoubled();
@@ -118,7 +119,7 @@ describe.skipIf(!requireServers('nomad'))('several operators with one inventory'
       expect(await live.rulesOf('two')).toContain('read');
     }, soon);
     await nothingIsDoubled();
-  }, 60_000);
+  });
 
   it('one that wakes after its term begins no request, saves nothing, and stands by', async () => {
     const policies = ['one', 'three', 'two'];
@@ -161,7 +162,7 @@ describe.skipIf(!requireServers('nomad'))('several operators with one inventory'
     await putsBack();
     await nothingIsDoubled(policies);
     expect(await leader.operator.stop()).toBe(0);
-  }, 60_000);
+  });
 
   it('an inventory that somebody else writes ends it, and it says why', async () => {
     const { leader } = await pair();

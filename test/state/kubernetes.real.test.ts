@@ -14,8 +14,8 @@ import { startKubernetes, type KubernetesServer } from '../servers/kubernetes.ts
 import { temporaryDirectory } from '../servers/process.ts';
 import { changeOf, digestsOf, entry, Faulty, hurried, inventoryOf, keysOf } from './variables.ts';
 
-/** A short lease, so that a test need not wait for long. */
-const SECONDS = 3;
+/** A lease so short that a test need not wait for long, and so long that it outlives what stops the machine for a moment. */
+const SECONDS = 8;
 const times = leaseTimes(SECONDS);
 /** For the requests and the timers of a machine that does other things. */
 const SLACK_MS = 1_500;
@@ -181,9 +181,9 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('the state
     const holder = await startHolder('killed');
     const next = stateOf('killed', 'waiting').lock(new AbortController().signal);
     // It is renewed several times while the other one waits.
-    for (let i = 0; i < 20; i++) expect(await holder.next()).toBe('valid');
-    holder.child.kill('SIGKILL');
+    for (let i = 0; i < 50; i++) expect(await holder.next()).toBe('valid');
     const killed = performance.now();
+    holder.child.kill('SIGKILL');
     const lock = await next;
     const tookMs = performance.now() - killed;
     expect(lock.isValid()).toBe(true);

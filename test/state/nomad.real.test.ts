@@ -13,6 +13,8 @@ import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { digestsOf, entry, httpVariables, hurried, inventoryOf, keysOf, changeOf } from './variables.ts';
 
 const TTL = 23;
+/** For the timers and the requests of a machine that does other things, too; seconds. */
+const SLACK = 10;
 
 describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () => {
   let folder: string;
@@ -31,8 +33,8 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
     rmSync(folder, { recursive: true, force: true });
   });
 
-  const stateAt = (path: string, holder: string, over: VariablesApi = api): StateBackend =>
-    nomadState({ api: over, path, namespace: 'default', holder, lockTtlSeconds: TTL });
+  const stateAt = (path: string, holder: string, over: VariablesApi = api, lockTtlSeconds = TTL): StateBackend =>
+    nomadState({ api: over, path, namespace: 'default', holder, lockTtlSeconds });
 
   it('10,000 resources are saved and loaded in seconds, and one change in milliseconds', async () => {
     const objects = Array.from({ length: 10_000 }, (_, i) => ({
@@ -109,7 +111,7 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
     await lost;
     expect(lock.isValid()).toBe(false);
     expect((await next).isValid()).toBe(true);
-    expect((performance.now() - began) / 1000).toBeLessThan(TTL);
+    expect((performance.now() - began) / 1000).toBeLessThan(TTL + SLACK);
     await (await next).release();
     await lock.release();
     await cut.client.close();
@@ -117,7 +119,8 @@ describe.skipIf(!requireServers('nomad'))('the inventory in a real Nomad', () =>
   });
 
   it('a lock outlives a restart of Nomad, and so a new leader', async () => {
-    const lock = await stateAt('nomad-access/restart', 'a').lock();
+    // Trusted for longer than a restart takes.
+    const lock = await stateAt('nomad-access/restart', 'a', api, 203).lock();
     const { ports, dataDir } = nomad;
     await nomad.stop();
     nomad = await startNomad({ client: false, ports, dataDir });
