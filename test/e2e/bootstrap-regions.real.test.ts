@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
 import { LiveNomad } from './live.ts';
@@ -18,6 +18,9 @@ describe.skipIf(!requireServers('nomad'))('bootstrapping by an agent of another 
     east = await startNomad({ ...bare, region: 'east', config: `server { ${authority} }` });
     const join = `server_join {\nretry_join = ["127.0.0.1:${String(east.ports.serf)}"]\nretry_interval = "1s"\n}`;
     west = await startNomad({ ...bare, region: 'west', config: `server {\n${authority}\n${join}\n}` });
+    await vi.waitFor(async () => {
+      expect(await (await fetch(`${west.address}/v1/regions`)).json()).toEqual(['east', 'west']);
+    }, 60_000);
     workspace = new Workspace({ nomad: { address: west.address, token: '' } });
   });
   afterAll(async () => {

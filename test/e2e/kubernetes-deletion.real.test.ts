@@ -85,7 +85,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await nothingIsLeft(cluster);
     const namespace = JSON.stringify({ apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'leaving' }, spec: {} });
     await cluster.kubectl('replace', '--raw', '/api/v1/namespaces/leaving/finalize', '-f', '-', { input: namespace });
-    expect(await operator.metric('nomad_access_resources_declared')).toBe(0);
+    await operator.until('nomad_access_resources_declared', 0);
   });
 
   it('of a CustomResourceDefinition destroys what its resources made; applied again, they work again', async () => {

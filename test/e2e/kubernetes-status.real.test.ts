@@ -97,7 +97,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       ['nomadcluster', 'default'],
       ['vaultserver', 'default'],
     ] as const;
-    for (const [kind, name] of kinds) await cluster.waitReady(kind, name);
+    for (const [kind, name] of kinds) await cluster.untilReason('InSync', kind, name);
     const versions = (): Promise<string[]> =>
       Promise.all(kinds.map(async ([kind, name]) => (await cluster.get(kind, name))?.metadata.resourceVersion ?? ''));
     const LISTS = 'nomad_access_requests_total{target="nomad",connection="default",verb="GET",status="200"}';

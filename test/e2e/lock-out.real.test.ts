@@ -82,8 +82,9 @@ config:
       const { cluster } = rig;
       const operator = await loggedIn();
       await deleted();
-      const events = await cluster.kubectl('get', 'events', '-A', '-o', 'json');
-      expect(events).toContain('InUse');
+      await until('it is told of', async () =>
+        (await cluster.kubectl('get', 'events', '-A', '-o', 'json')).includes('InUse') ? true : undefined,
+      );
       // A new process has no token that it could live on.
       await operator.stop();
       await start();

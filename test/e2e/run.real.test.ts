@@ -221,26 +221,20 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of 
     workspace.write('policies.yaml', ...policies('one'));
     const operator = await run();
     // The requests are tried again for some seconds before it says so.
-    await vi.waitFor(
-      async () => {
-        const { status, text } = await operator.get('/readyz');
-        expect(status).toBe(503);
-        expect(text).toMatch(/NomadCluster default is not synced: .*(refused|ECONNREFUSED)/);
-      },
-      { timeout: 15_000, interval: 50 },
-    );
+    await vi.waitFor(async () => {
+      const { status, text } = await operator.get('/readyz');
+      expect(status).toBe(503);
+      expect(text).toMatch(/NomadCluster default is not synced: .*(refused|ECONNREFUSED)/);
+    }, soon);
     expect(await operator.get('/healthz')).toEqual({ status: 200, text: 'ok\n' });
     expect(await operator.metric('nomad_access_synced{kind="NomadCluster",connection="default"}')).toBe(0);
     expect(await operator.metric('nomad_access_resources{kind="AclPolicy",ready="Unknown"}')).toBe(1);
 
     await gateway.open();
-    await vi.waitFor(
-      async () => {
-        expect(await operator.get('/readyz')).toEqual({ status: 200, text: 'ok\n' });
-        expect(await liveNomad.policyNames()).toEqual(['one']);
-      },
-      { timeout: 20_000, interval: 50 },
-    );
+    await vi.waitFor(async () => {
+      expect(await operator.get('/readyz')).toEqual({ status: 200, text: 'ok\n' });
+      expect(await liveNomad.policyNames()).toEqual(['one']);
+    }, soon);
     await operator.until(readySeries('AclPolicy'), 1);
     expect(await operator.stop()).toBe(0);
     await gateway.close();
@@ -255,8 +249,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of 
     await operator.until(readySeries('AclToken'), 1);
     await liveNomad.request('DELETE', '/v1/acl/policy/two');
     await operator.until('nomad_access_drift_corrected_total{kind="AclPolicy"}', 1);
-    const metrics = (await operator.get('/metrics')).text;
-    for (const series of [
+    const wanted = [
       'nomad_access_resources_declared 3',
       'nomad_access_manifest_errors 0',
       'nomad_access_deletions_held 0',
@@ -267,8 +260,12 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the operator on a folder of 
       'nomad_access_drift_correction_seconds_count{kind="AclPolicy"} 1',
       'controller_runtime_reconcile_errors_total{controller="AclPolicy"} 0',
       'workqueue_depth{name="AclPolicy",controller="AclPolicy",priority=""} 0',
-    ])
-      expect(metrics.split('\n')).toContain(series);
+    ];
+    const metrics = await vi.waitFor(async () => {
+      const { text } = await operator.get('/metrics');
+      expect(text.split('\n')).toEqual(expect.arrayContaining(wanted));
+      return text;
+    }, soon);
     expect(metrics).toMatch(
       /nomad_access_requests_total\{target="nomad",connection="default",verb="(PUT|POST)",status="200"\} \d/,
     );

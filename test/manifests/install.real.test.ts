@@ -20,6 +20,9 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl'))('kubectl a
     kubernetes = await startKubernetes();
     const applied = await kubernetes.kubectl('apply', '-k', INSTALL);
     expect(applied.code, applied.stderr).toBe(0);
+    // Until then the status of a CRD changes.
+    const established = ['wait', '--for=condition=Established', '--timeout=60s', 'crd', '--all'];
+    expect((await kubernetes.kubectl(...established)).code).toBe(0);
   });
   afterAll(() => kubernetes.stop());
 
