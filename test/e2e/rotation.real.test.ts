@@ -124,7 +124,7 @@ describe.skipIf(!requireServers('nomad'))('tokens that rotate', () => {
   });
 
   it('rotate by `apply` where it comes at the time, which says why, and keeps the former one', async () => {
-    workspace.write('all.yaml', manifest('AclPolicy', 'read', RULES), declare('t0', '6s', '5s'));
+    workspace.write('all.yaml', manifest('AclPolicy', 'read', RULES), declare('t0', '11s', '10s'));
     expect((await workspace.apply()).code).toBe(0);
     const before = secretOf('t0');
     await expect
