@@ -36,6 +36,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('a command that is cut short 
 
   it.each(['before', 'after'] as const)(
     'a connection that breaks %s a request was carried out: nothing fails and nothing is doubled',
+    { timeout: 300_000 },
     async (phase) => {
       expect(await rig.loseAtBoundaries(scenarios.made, phase, sample)).toBeGreaterThan(1);
     },
