@@ -1,8 +1,8 @@
 import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { requireServers } from '../servers/binaries.ts';
 import { startNomad, type NomadServer } from '../servers/nomad.ts';
+import { freePorts } from '../servers/ports.ts';
 import { startVault, type VaultServer } from '../servers/vault.ts';
 import { LiveNomad, LiveVault } from './live.ts';
 import { manifest, Workspace } from './workspace.ts';
@@ -20,7 +20,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('recovery from what is half d
 
   it('a JWKS URL that is unreachable at first: the apply names it, and the same apply converges later', async () => {
     const workspace = new Workspace({ nomad, vault });
-    const port = await freePort();
+    const [port = 0] = await freePorts(1);
     const url = `http://127.0.0.1:${String(port)}/jwks`;
     workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads', `jwksUrl: ${url}`));
 
@@ -99,7 +99,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('recovery from what is half d
   it('a server that does not answer refuses its own objects only', async () => {
     const workspace = new Workspace({
       nomad,
-      vault: { address: `http://127.0.0.1:${String(await freePort())}`, token: 'x' },
+      vault: { address: `http://127.0.0.1:${String((await freePorts(1))[0])}`, token: 'x' },
     });
     workspace.write('policy.yaml', manifest('AclPolicy', 'alone', 'rules: \'namespace "x" { policy = "read" }\''));
     workspace.write('integration.yaml', manifest('VaultJwtIntegration', 'workloads'));
@@ -113,11 +113,3 @@ describe.skipIf(!requireServers('nomad', 'vault'))('recovery from what is half d
     await new LiveNomad(nomad).request('DELETE', '/v1/acl/policy/alone');
   });
 });
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
-  const { port } = server.address() as AddressInfo;
-  await new Promise((done) => server.close(done));
-  return port;
-}
