@@ -81,7 +81,7 @@ export class Declared {
   }
 
   /** Waits until all that is declared is Ready as it stands, nothing else is there, and Nomad holds just that. */
-  async isSo(timeout = 30_000): Promise<void> {
+  async isSo(): Promise<void> {
     await vi.waitFor(
       async () => {
         await this.#isReady(POLICIES, [...this.policies.keys()]);
@@ -92,7 +92,7 @@ export class Declared {
         const live = (await liveNomad.marked()).map(({ Name }) => Name.replace(/ \[na:.*/, ''));
         expect(live.sort()).toEqual([...this.tokens].sort());
       },
-      { timeout, interval: 100 },
+      { timeout: 60_000, interval: 100 },
     );
   }
 

@@ -53,7 +53,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
         'waits for Nomad',
         (shown) => waitsFor(shown, nomad.address),
         'default',
-        15_000,
+        30_000,
       );
       expect(said.metadata.finalizers).toEqual(['nomad-access.io/finalizer']);
     }

@@ -63,7 +63,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await first.stop();
     await vanish(cluster, names);
     const careful = await cluster.operator();
-    await careful.until('nomad_access_deletions_held', 6, 20_000);
+    await careful.until('nomad_access_deletions_held', 6);
     expect(careful.log()).toContain('--allow-mass-delete');
     // Whoever asks for a deletion properly still gets it.
     await cluster.kubectl('delete', 'aclpolicy', 'kept', '--timeout=60s');

@@ -52,7 +52,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     way.forget();
     way.decide(() => 'pass');
 
-    await declared.isSo(60_000);
+    await declared.isSo();
     // It was told that its version is too old, and listed again: not because it has begun a new term.
     expect(way.passed.filter((request) => request.path.startsWith(`${POLICIES}?`) && !isWatch(request))).toHaveLength(
       1,
@@ -78,7 +78,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       if (at === 15) restarts.push(restart(cluster));
     }
     await Promise.all(restarts);
-    await declared.isSo(60_000);
+    await declared.isSo();
   });
 
   it('connections that are cut, half closed, held up and made useless at random lose nothing, and few requests', async () => {
@@ -109,7 +109,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
       if (random.chance(0.2)) await faults.one();
       await sleep(random.below(100));
     }
-    await declared.isSo(60_000);
+    await declared.isSo();
     const seconds = (performance.now() - begun) / 1000;
 
     // Each change is a few writes at the most, and after each fault each watch is asked for again.

@@ -113,5 +113,5 @@ describe.skipIf(!requireServers('nomad'))('the operator as a job of the Nomad th
     await vi.waitFor(async () => {
       expect(await live.policyNames()).toEqual(['one']);
     }, soon);
-  }, 90_000);
+  }, 300_000);
 });

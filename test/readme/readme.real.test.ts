@@ -18,6 +18,8 @@ const blocks = [...readme.matchAll(/(?:<!-- run: (\w+) -->\n\n)?```sh\n([\s\S]*?
   tag,
   script: script ?? '',
 }));
+/** For what runs servers of its own, in a process that this one waits for. */
+const PATIENCE = { timeout: 600_000 };
 const tagged = (tag: string): string => blocks.find((block) => block.tag === tag)?.script ?? '';
 
 describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kubectl'))('the README', () => {
@@ -126,7 +128,7 @@ describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kub
       expect(() => readFileSync(join(ROOT, link ?? ''))).not.toThrow(/ENOENT/);
   });
 
-  it('make demo ends well', () => {
+  it('make demo ends well', PATIENCE, () => {
     const { status, stdout, stderr } = spawnSync('make', ['demo'], {
       cwd: ROOT,
       encoding: 'utf8',
@@ -137,7 +139,7 @@ describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kub
     expect(stdout).toContain('6 of 6 ready');
   });
 
-  it('make bench prints its figures, and an apply sends no request that a bare client would not', () => {
+  it('make bench prints its figures, and an apply sends no request that a bare client would not', PATIENCE, () => {
     const env = cleanEnvironment({ BENCH_COUNT: '50', BENCH_ROUNDS: '1', BENCH_KUBERNETES: '50' });
     const { status, stdout, stderr } = spawnSync('make', ['bench'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
@@ -149,7 +151,7 @@ describe.skipIf(!requireServers('nomad', 'vault', 'etcd', 'kube-apiserver', 'kub
     expect(stdout).toMatch(/writes of a restart +(none|\d+ × (PUT|POST) leases)$/m);
   });
 
-  it('make steady prints what it costs when nothing changes, and nothing is written', () => {
+  it('make steady prints what it costs when nothing changes, and nothing is written', PATIENCE, () => {
     const env = cleanEnvironment({ BENCH_COUNT: '200', BENCH_SECONDS: '20' });
     const { status, stdout, stderr } = spawnSync('make', ['steady'], { cwd: ROOT, encoding: 'utf8', env });
     expect(status, stdout + stderr).toBe(0);
