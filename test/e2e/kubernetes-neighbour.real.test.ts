@@ -182,7 +182,7 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     expect((await cluster.liveVault.list('sys/policies/acl')).sort()).toEqual(['default', 'nomad-access', 'root']);
   });
 
-  it('keeps the same few connections, logins and tokens over 5,000 passes', async () => {
+  it('keeps the same few connections, logins and tokens over 5,000 passes', { timeout: 300_000 }, async () => {
     const { cluster } = rig;
     await cluster.connect();
     await cluster.apply(await byAppRole(cluster));

@@ -81,58 +81,62 @@ describe.skipIf(!requireServers('etcd', 'kube-apiserver', 'kubectl', 'nomad', 'v
     await declared.isSo();
   });
 
-  it('connections that are cut, half closed, held up and made useless at random lose nothing, and few requests', async () => {
-    const { cluster } = rig;
-    const { declared } = admin;
-    const way = await gateway();
-    const proxy = await startTcpProxy(way.address);
-    ways.push(proxy);
-    const edited = Array.from({ length: 12 }, (_, i) => `edited-${String(i)}`);
-    const fleeting = Array.from({ length: 12 }, (_, i) => `fleeting-${String(i)}`);
-    for (const name of edited) await declared.policy(name);
-    for (const name of edited.slice(0, 4)) await declared.token(name, name);
-    const operator = await cluster.operator([], { kubernetes: proxy.address });
-    await declared.isSo();
-    const before = { requests: way.passed.length, connections: proxy.accepted() };
+  it(
+    'connections that are cut, half closed, held up and made useless at random lose nothing, and few requests',
+    { timeout: 300_000 },
+    async () => {
+      const { cluster } = rig;
+      const { declared } = admin;
+      const way = await gateway();
+      const proxy = await startTcpProxy(way.address);
+      ways.push(proxy);
+      const edited = Array.from({ length: 12 }, (_, i) => `edited-${String(i)}`);
+      const fleeting = Array.from({ length: 12 }, (_, i) => `fleeting-${String(i)}`);
+      for (const name of edited) await declared.policy(name);
+      for (const name of edited.slice(0, 4)) await declared.token(name, name);
+      const operator = await cluster.operator([], { kubernetes: proxy.address });
+      await declared.isSo();
+      const before = { requests: way.passed.length, connections: proxy.accepted() };
 
-    const random = new Random(seedOf('kubernetes-watches'));
-    const faults = new Faults(proxy, random);
-    const drifts = new Drifts(cluster, random);
-    const begun = performance.now();
-    const changes = 150;
-    for (let step = 0; step < changes; step++) {
-      const dice = random.next();
-      if (dice < 0.3) await declared.policy(random.pick(edited), random.pick(['read', 'write', 'deny']));
-      else if (dice < 0.55) await declared.policy(random.pick(fleeting), random.pick(['read', 'write']));
-      else if (dice < 0.8) await declared.drop(random.pick(fleeting));
-      else await drifts.one(edited);
-      if (random.chance(0.2)) await faults.one();
-      await sleep(random.below(100));
-    }
-    await declared.isSo();
-    const seconds = (performance.now() - begun) / 1000;
+      const random = new Random(seedOf('kubernetes-watches'));
+      const faults = new Faults(proxy, random);
+      const drifts = new Drifts(cluster, random);
+      const begun = performance.now();
+      const changes = 150;
+      for (let step = 0; step < changes; step++) {
+        const dice = random.next();
+        if (dice < 0.3) await declared.policy(random.pick(edited), random.pick(['read', 'write', 'deny']));
+        else if (dice < 0.55) await declared.policy(random.pick(fleeting), random.pick(['read', 'write']));
+        else if (dice < 0.8) await declared.drop(random.pick(fleeting));
+        else await drifts.one(edited);
+        if (random.chance(0.2)) await faults.one();
+        await sleep(random.below(100));
+      }
+      await declared.isSo();
+      const seconds = (performance.now() - begun) / 1000;
 
-    // Each change is a few writes at the most, and after each fault each watch is asked for again.
-    const most = 3 * changes + WATCHES * faults.count + seconds;
-    expect(way.passed.length - before.requests).toBeLessThan(most);
-    expect(proxy.accepted() - before.connections).toBeLessThan(most);
+      // Each change is a few writes at the most, and after each fault each watch is asked for again.
+      const most = 3 * changes + WATCHES * faults.count + seconds;
+      expect(way.passed.length - before.requests).toBeLessThan(most);
+      expect(proxy.accepted() - before.connections).toBeLessThan(most);
 
-    // And then there is silence, but for the lease.
-    const sinceAnother = (): number => [...way.passed].reverse().findIndex(({ path }) => !path.startsWith(LEASE));
-    await expect.poll(sinceAnother, { timeout: 60_000 }).toBeGreaterThan(1);
+      // And then there is silence, but for the lease.
+      const sinceAnother = (): number => [...way.passed].reverse().findIndex(({ path }) => !path.startsWith(LEASE));
+      await expect.poll(sinceAnother, { timeout: 60_000 }).toBeGreaterThan(1);
 
-    // Whoever is never answered asks less and less often.
-    const inVain = { connections: proxy.accepted(), requests: way.passed.length };
-    proxy.go('lose replies');
-    proxy.cut();
-    await sleep(OUTAGE_SECONDS * 1000);
-    expect(proxy.accepted() - inVain.connections).toBeLessThan(3 * WATCHES * OUTAGE_SECONDS);
-    way.decide((request) => (isWatch(request) ? 500 : 'pass'));
-    proxy.go('pass');
-    await sleep(OUTAGE_SECONDS * 1000);
-    expect(way.passed.length - inVain.requests).toBeLessThan(3 * WATCHES * OUTAGE_SECONDS);
-    expect(await operator.stop()).toBe(0);
-  });
+      // Whoever is never answered asks less and less often.
+      const inVain = { connections: proxy.accepted(), requests: way.passed.length };
+      proxy.go('lose replies');
+      proxy.cut();
+      await sleep(OUTAGE_SECONDS * 1000);
+      expect(proxy.accepted() - inVain.connections).toBeLessThan(3 * WATCHES * OUTAGE_SECONDS);
+      way.decide((request) => (isWatch(request) ? 500 : 'pass'));
+      proxy.go('pass');
+      await sleep(OUTAGE_SECONDS * 1000);
+      expect(way.passed.length - inVain.requests).toBeLessThan(3 * WATCHES * OUTAGE_SECONDS);
+      expect(await operator.stop()).toBe(0);
+    },
+  );
 });
 
 /** What happens to connections. */

@@ -98,7 +98,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('spellings that mean the same
     expect(await changed()).toEqual([]);
   }
 
-  it('of the fields of a role and of a configuration', async () => {
+  it('of the fields of a role and of a configuration', { timeout: 300_000 }, async () => {
     const [role, config] = [declared(ROLE_FIELDS), declared(CONFIG_FIELDS)];
     workspace.write('i.yaml', integration(role, config));
     await applied();
