@@ -56,9 +56,11 @@ export interface PlanInput {
  * Pure and total: the same input gives the same steps, and every input gives steps.
  */
 export function plan(input: PlanInput): PlannedStep[] {
-  const declared = block(
-    coupleAdoptions(input.desired.map((desired) => planDesired(desired, input.owned(desired.key)))),
-    input.dependencies ?? (() => 'stands'),
+  const declared = holdBack(
+    block(
+      coupleAdoptions(input.desired.map((desired) => planDesired(desired, input.owned(desired.key)))),
+      input.dependencies ?? (() => 'stands'),
+    ),
   );
   const replaced = new Set(input.desired.flatMap((d) => (d.replaces ? [keyText(d.replaces.key)] : [])));
   const undeclared = input.undeclared.map((object) => planUndeclared(object, replaced.has(keyText(object.owned.key))));
@@ -231,6 +233,25 @@ const WHY: Readonly<Record<DependencyState, string>> = {
   stands: 'does not exist, and nothing declares it',
 };
 
+/** What is made for another object is not made while that one is refused: a token lives whose secret nobody has. */
+function holdBack(steps: readonly PlannedStep[]): PlannedStep[] {
+  // Several resources may name one object, and only some of them be refused it.
+  const placeOf = ({ step }: PlannedStep, key: ObjectKey): string => `${resourceText(step)} ${keyText(key)}`;
+  const refused = new Map(
+    steps.filter((s) => s.step.action === 'refuse').map((s) => [placeOf(s, s.key), s.step] as const),
+  );
+  return steps.map((planned) => {
+    const { action } = planned.step;
+    const place = planned.desired?.madeFor;
+    if (place === undefined || (action !== 'create' && action !== 'replace')) return planned;
+    const cause = refused.get(placeOf(planned, place));
+    if (cause === undefined) return planned;
+    // What comes for its other dependencies does not free it.
+    const waiting = { ...planned, dependsOn: [...planned.dependsOn, place] };
+    return refuse(waiting, 'Blocked', `it is made for ${cause.object}, which is refused: ${cause.message}`);
+  });
+}
+
 /** Nothing of a resource is deleted while something of it is refused: what would take its place is not there. */
 function spare(declared: readonly PlannedStep[], undeclared: readonly PlannedStep[]): PlannedStep[] {
   const refused = new Map(
@@ -247,7 +268,9 @@ function refuse(planned: PlannedStep, reason: Reason, message: string): PlannedS
   return { ...planned, step: { ...planned.step, action: 'refuse', reason, message } };
 }
 
-/** Dependencies first; otherwise the order stays as it was. Cycles can't arise: types depend on earlier types only. */
+/**
+ * Dependencies first; otherwise the order stays as it was. There are no cycles among writes: types depend on earlier types only.
+ */
 export function inDependencyOrder(steps: readonly PlannedStep[]): PlannedStep[] {
   const byKey = new Map(steps.map((s) => [keyText(s.key), s]));
   const seen = new Set<PlannedStep>();

@@ -101,6 +101,8 @@ export interface Desired {
   readonly dependsOn: readonly ObjectKey[];
   /** Of these the ones that are not there now, and without which the server refuses the write: also where nothing declares them. */
   readonly lacking?: readonly ObjectKey[];
+  /** The object of the same resource that gets what a create of this one gives, and depends on it: a token's sink. */
+  readonly madeFor?: ObjectKey;
   readonly adoptionPolicy: AdoptionPolicy;
   readonly deletionPolicy: DeletionPolicy;
   readonly suspended: boolean;

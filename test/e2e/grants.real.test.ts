@@ -67,14 +67,12 @@ const NOMAD: Record<string, Case> = {
     refused: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { file: { path: other/ci } }'),
     granted: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { file: { path: team-a/ci } }'),
     names: ['grants.names', 'other/ci'],
-    othersAreMade: true,
   },
   'the variable that a secret is written to': {
     grants: 'names: [team-*, default/team-a/*]',
     refused: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { nomadVariable: { path: nomad/jobs/payroll } }'),
     granted: token('team-ci', 'policies: [team-one]\nwriteSecretTo: { nomadVariable: { path: team-a/ci } }'),
     names: ['grants.names', '"default/nomad/jobs/payroll"'],
-    othersAreMade: true,
   },
   'management tokens': {
     grants: 'managementTokens: false',
@@ -133,14 +131,12 @@ const VAULT: Record<string, Case> = {
       'namespace: platform',
     ),
     names: ['grants.namespaces', 'default'],
-    othersAreMade: true,
   },
   'the secret that a token is written to': {
     grants: 'names: [secret/team-a/*]',
     refused: token('ci', 'policies: [one]\nwriteSecretTo: { vaultKv: { path: team-b/ci } }'),
     granted: token('ci', 'policies: [one]\nwriteSecretTo: { vaultKv: { path: team-a/ci } }'),
     names: ['grants.names', '"secret/team-b/ci"'],
-    othersAreMade: true,
   },
 };
 

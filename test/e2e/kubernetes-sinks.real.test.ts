@@ -31,6 +31,7 @@ describe.skipIf(!requireServers(...NEEDED))('the secret of a token that Kubernet
       mine('AclToken', 'grab', 'policies: [shared]', FORCE, to(SINKS[where])),
     );
     expect(said).toContain('ci/nomad');
+    expect((await cluster.liveNomad.marked()).filter(({ Name }) => Name.startsWith('grab '))).toEqual([]);
     expect(await readers.read(where)).toEqual(held);
     await rig.it.clearAttempts();
     expect(await readers.read(where)).toEqual(held);

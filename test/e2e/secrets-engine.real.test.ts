@@ -11,6 +11,7 @@ import { manifest, Workspace, type PlanOutput } from './workspace.ts';
 const POLICY = manifest('AclPolicy', 'readonly', `rules: 'namespace "default" { policy = "read" }'`);
 const ENGINE = manifest('VaultNomadSecretsEngine', 'nomad', 'lease: { ttl: 1h, maxTtl: 8h }');
 const ROLE = manifest('VaultNomadRole', 'deploy', 'engine: nomad\npolicies: [readonly]');
+const CERTIFICATE = '-----BEGIN CERTIFICATE-----';
 const TASK = { Name: 'x', Driver: 'raw_exec', Config: { command: 'true' } };
 const JOB = { ID: 'x', Name: 'x', Type: 'batch', TaskGroups: [{ Name: 'x', Tasks: [TASK] }] };
 const PATIENCE = { timeout: 60_000, interval: 100 };
@@ -335,6 +336,20 @@ describe.skipIf(!requireServers('nomad', 'vault'))('the Nomad secrets engine of 
     expect((await workspace.plan()).steps.find((s) => s.kind === 'VaultNomadRole')?.message).toContain(
       'grants.globalTokens',
     );
+  });
+
+  it('gets no management token as long as Vault can’t get it', async () => {
+    const access = `access: { clientCert: "${CERTIFICATE}", clientKey: { env: NOMAD_ACCESS_SECRET_NOWHERE } }`;
+    workspace.write('engine.yaml', manifest('VaultNomadSecretsEngine', 'nomad', access));
+    const { code, steps } = await workspace.apply();
+    expect([code, steps.find((s) => s.object.includes('/acl-token/'))]).toMatchObject([
+      1,
+      { reason: 'Blocked', message: expect.stringContaining('NOMAD_ACCESS_SECRET_NOWHERE') as string },
+    ]);
+    expect(await managementTokens()).toEqual([]);
+    workspace.write('engine.yaml', ENGINE);
+    await applied();
+    expect(await managementTokens()).toHaveLength(1);
   });
 
   it('that has nothing about leases is as one that leaves them to Vault', async () => {

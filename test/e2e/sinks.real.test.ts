@@ -2,7 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PolicyFile } from '../manifests/vault-policy-file.ts';
 import { requireServers } from '../servers/binaries.ts';
 import { contentOf, Leaks } from './leaks.ts';
-import { useOperators } from './operators.ts';
+import { readySeries, useOperators } from './operators.ts';
 import { useRealServers } from './real-servers.ts';
 import { OBJECTS, SINKS, succeeded, TokenReaders, WHERE, type Items, type Where } from './token-readers.ts';
 import { manifest } from './workspace.ts';
@@ -165,9 +165,17 @@ describe.skipIf(!requireServers('nomad', 'vault'))('a token’s secret', () => {
       declare(sink, 'adoptionPolicy: Always');
       expect(await refusal(where)).toMatch(/^Conflict: .*ci\/nomad exists already.*delete it there/);
       expect(await readers.read(where)).toEqual(theirs);
+      expect(await liveNomad.marked()).toEqual([]);
       expect((await workspace.destroy()).code).toBe(0);
       expect(await readers.read(where)).toEqual(theirs);
+
+      const operator = await operators.start(workspace);
+      await operator.until(readySeries('AclPolicy'), 1);
       expect(await liveNomad.marked()).toEqual([]);
+      await readers.purge(where);
+      await untilUsable(where);
+      expect(await liveNomad.marked()).toHaveLength(1);
+      expect(await operator.stop()).toBe(0);
     });
 
     it('is not looked for in what others made in its place', async () => {
@@ -214,6 +222,47 @@ describe.skipIf(!requireServers('nomad', 'vault'))('a token’s secret', () => {
     checkLeaks();
   });
 
+  it('in a file of somebody else’s is not made: there would be a token whose secret nobody has', async () => {
+    const { workspace, liveNomad } = servers;
+    declare({ file: { path: 'ci.secret' } });
+    workspace.write('ci.secret', 'precious');
+    const { code, steps } = await workspace.apply();
+    expect([code, ...steps.map(({ object, reason }) => `${reason} ${object.replace(/ \[.*/, '')}`)]).toEqual([
+      1,
+      'New default/acl-policy/read',
+      'Blocked default/acl-token/ci',
+      'Conflict local/file/ci.secret',
+    ]);
+    expect(await liveNomad.marked()).toEqual([]);
+    workspace.remove('ci.secret');
+    await applied();
+    leaks.add(workspace.read('ci.secret').trim());
+    expect(await liveNomad.accepts(workspace.read('ci.secret').trim())).toBe(true);
+  });
+
+  it('that is refused where it rotates or is replaced leaves the token that its readers have', async () => {
+    const { vault, workspace, liveNomad, liveVault } = servers;
+    await liveVault.request('PUT', 'sys/policies/acl/token-sinks', {
+      policy: `${RIGHTS}\npath "short/*" { capabilities = ["create", "read", "update", "delete"] }`,
+    });
+    succeeded(await vault.run('secrets', 'enable', '-path=short', '-version=1', 'kv'));
+    const sink = { vaultKv: { mount: 'short', path: 'ci/nomad' } };
+    declare(sink);
+    await applied();
+    const before = await liveNomad.marked();
+    succeeded(await vault.run('secrets', 'disable', 'short'));
+    declare(sink, 'global: true');
+    const { steps } = await workspace.apply();
+    const step = steps.find(({ action, object }) => action === 'refuse' && object.includes('acl-token'));
+    expect(step?.message).toContain('nothing is mounted around short/ci/nomad');
+    expect(await liveNomad.marked()).toEqual(before);
+    succeeded(await vault.run('secrets', 'enable', '-path=short', '-version=1', 'kv'));
+    await applied();
+    expect(await liveNomad.marked()).toEqual([expect.objectContaining({ Global: true })]);
+    expect((await workspace.destroy()).code).toBe(0);
+    succeeded(await vault.run('secrets', 'disable', 'short'));
+  });
+
   it('is written nowhere where there is no engine for it, and says so', async () => {
     servers.workspace.retarget(servers);
     const at = (mount: string): object => ({ vaultKv: { mount, path: 'ci/nomad' } });
@@ -225,6 +274,7 @@ describe.skipIf(!requireServers('nomad', 'vault'))('a token’s secret', () => {
       const { code, steps } = await servers.workspace.apply();
       const step = steps.find(({ object }) => object.includes('vault-kv-secret'));
       expect([code, step?.action, step?.message]).toEqual([1, 'refuse', expect.stringMatching(why)]);
+      expect(await servers.liveNomad.marked()).toEqual([]);
     }
   });
 

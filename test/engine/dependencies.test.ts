@@ -2,7 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { Dependencies } from '../../src/engine/dependencies.ts';
 import { LiveView } from '../../src/engine/view.ts';
 import { aclPolicyObject } from '../../src/kinds/acl-policy/policy.ts';
+import { plan } from '../../src/plan/plan.ts';
 import type { Action, Desired, PlannedStep } from '../../src/plan/step.ts';
+import { desired } from '../plan/objects.ts';
 
 const KEY = { connection: 'default', type: 'acl-policy', name: 'shared' };
 
@@ -21,6 +23,23 @@ function withPolicy(): { dependencies: Dependencies; view: LiveView } {
   view.put(KEY, aclPolicyObject, { fields: {} });
   return { dependencies: new Dependencies(view), view };
 }
+
+describe('what is made for an object of the same resource', () => {
+  const place = { ...KEY, name: 'place' };
+
+  it('is not free as long as that one is refused: it would be planned again and again at once', () => {
+    const { dependencies } = withPolicy();
+    const verdict = { action: 'refuse', reason: 'Conflict', message: '' } as const;
+    const refused = desired({ key: place, dependsOn: [KEY], verdict });
+    const steps = plan({
+      desired: [desired({ key: KEY, madeFor: place }), refused],
+      owned: () => undefined,
+      undeclared: [],
+    });
+    expect(steps.map(({ step }) => step.reason)).toEqual(['Blocked', 'Conflict']);
+    for (const step of steps) expect(dependencies.isFree(step, steps)).toBe(false);
+  });
+});
 
 describe('what others depend on', () => {
   it('is not refused because somebody else is refused it: one tenant must not block the tokens of another', () => {

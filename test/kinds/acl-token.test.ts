@@ -169,6 +169,22 @@ describe('the secret’s file', () => {
     expect(fileStep(steps)).toMatchObject({ action: 'refuse', reason: 'Conflict' });
     expect(fileStep(steps)).toHaveProperty('message', expect.stringContaining('no adoptionPolicy overwrites it'));
   });
+  it('is refused: then no token is made whose secret nobody would have, nor one in the place of another', () => {
+    const theirs = { 'local/file/secret': file('other content, mode 0644', null) };
+    const refused = 'refuse local/file/secret Conflict';
+    const steps = planned(aclToken, spec, { live: theirs });
+    expect(outline(steps)).toEqual([`refuse default/acl-token/${named(1)} Blocked`, refused]);
+    expect(steps[0]?.step.message).toContain('local/file/secret, which is refused: secret exists already');
+    expect(
+      outline(
+        planned(
+          aclToken,
+          { ...spec, global: true },
+          { live: { ...live(current), ...theirs }, owned: [owned(named(1), 'a')] },
+        ),
+      ),
+    ).toEqual([`refuse default/acl-token/${named(2)} Blocked`, refused]);
+  });
   it('is not overwritten either where an earlier write was only intended', () => {
     const steps = planned(aclToken, spec, {
       live: { ...live(current), 'local/file/secret': file('other content, mode 0644', null) },

@@ -225,6 +225,65 @@ describe('plan of several objects', () => {
     expect(steps.map((s) => s.step.reason)).toEqual(['Conflict', 'Blocked']);
   });
 
+  describe('of which one is made for another', () => {
+    const place = (over: Partial<Desired> = {}): Desired =>
+      desired({ key: key('place'), live: other, dependsOn: [key('made')], ...over });
+    const made = (over: Partial<Desired> = {}): Desired =>
+      desired({ key: key('made'), madeFor: key('place'), ...over });
+    const outcome = (objects: readonly Desired[], isOwned = false): Record<string, string> => {
+      const ownedAt = (at: Desired['key']): Owned | undefined =>
+        isOwned && at.name === 'made' ? owned({ key: at }) : undefined;
+      const steps = plan({ desired: objects, owned: ownedAt, undeclared: [], dependencies: () => 'missing' });
+      return Object.fromEntries(steps.map(({ step, key: { name } }) => [`${step.name}/${name}`, step.reason]));
+    };
+
+    it('makes nothing that nobody would get, and says why', () => {
+      const steps = plan({ desired: [made(), place()], owned: () => undefined, undeclared: [] });
+      expect(steps.map(({ step }) => [step.object, step.reason])).toEqual([
+        ['default/thing/made', 'Blocked'],
+        ['default/thing/place', 'Conflict'],
+      ]);
+      expect(steps[0]?.step.message).toBe(
+        `it is made for default/thing/place, which is refused: ${steps[1]?.step.message ?? ''}`,
+      );
+    });
+
+    it('makes it where that one is made, or put right', () => {
+      for (const live of [undefined, other])
+        expect(outcome([made(), place({ live, adoptionPolicy: 'Always' })])).toMatchObject({ 'a/made': 'New' });
+    });
+
+    it('makes nothing where that one waits for something else', () => {
+      const waits = place({ live: undefined, dependsOn: [key('made'), key('elsewhere')] });
+      expect(outcome([made(), waits])).toEqual({ 'a/made': 'Blocked', 'a/place': 'Waiting' });
+    });
+
+    it('makes nothing in the place of what is there', () => {
+      const old = { key: key('old'), live: other };
+      expect(outcome([made({ replaces: old }), place()])).toMatchObject({ 'a/made': 'Blocked' });
+    });
+
+    it('keeps right what is there', () => {
+      expect(outcome([made({ live: live() }), place()], true)).toMatchObject({ 'a/made': 'InSync' });
+      const changed = live({ fields: { text: 'by hand', list: [], fixed: 1 } });
+      expect(outcome([made({ live: changed }), place()], true)).toMatchObject({ 'a/made': 'Changed' });
+    });
+
+    it('makes it for the one who has the place, and not for the others who name it', () => {
+      const resource = { ...desired().resource, name: 'rival' };
+      const rivals = made({ key: key('rivals'), resource });
+      const refused = place({ live: undefined, resource, dependsOn: [key('rivals')] });
+      const verdict = { action: 'refuse', reason: 'Conflict', message: 'it is taken' } as const;
+      const all = [made(), place({ live: undefined }), rivals, { ...refused, verdict }];
+      expect(outcome(all)).toEqual({
+        'a/made': 'New',
+        'a/place': 'New',
+        'rival/rivals': 'Blocked',
+        'rival/place': 'Conflict',
+      });
+    });
+  });
+
   it('does not adopt a mount whose configuration is somebody else’s', () => {
     const mount = desired({ key: key('mount'), live: live(), adoptWith: [key('config')] });
     const config = desired({ key: key('config'), live: other, dependsOn: [key('mount')] });

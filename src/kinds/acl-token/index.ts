@@ -125,7 +125,8 @@ function misplacedSink({ metadata, spec: { writeSecretTo } }: Token): { path: st
 function objects(resource: Token, context: PlanContext): Desired[] {
   const [token, ...others] =
     resource.spec.accessorId === undefined ? ownTokens(resource, context) : [namedToken(resource, context)];
-  return [token, ...others, ...sinkOf(resource, context, token)];
+  const sink = sinkOf(resource, context, token);
+  return sink === undefined ? [token, ...others] : [{ ...token, madeFor: sink.key }, ...others, sink];
 }
 
 function ownTokens(resource: Token, context: PlanContext): [Desired, ...Desired[]] {

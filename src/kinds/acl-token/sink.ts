@@ -19,9 +19,9 @@ import type { AclTokenSpec } from './schema.ts';
 type Token = Resource<AclTokenSpec>;
 
 /** Where the secret goes: it holds that of whichever token stands for the resource. */
-export function sinkOf(resource: Token, context: PlanContext, token: Desired): Desired[] {
+export function sinkOf(resource: Token, context: PlanContext, token: Desired): Desired | undefined {
   const sink = declaredSink(resource, context);
-  return sink === undefined ? [] : [desiredSink(sink, resource, context, token)];
+  return sink && desiredSink(sink, resource, context, token);
 }
 
 /** Since when readers find a token's secret in the sink; undefined where they look it up on Nomad. */

@@ -40,9 +40,9 @@ type Moment = Pick<PlanContext, 'now'>;
  * readers have found the successor's secret for as long as the overlap, and no further one is made before that. Both get
  * what changes in the declaration. A token that somebody deleted is made anew. `dueAt` says when time alone changes any of it.
  *
- * Whoever hands the secret over makes the place an object that depends on the first one: it gets the secret of the token
- * whose accessor ID is `live.id` (known after apply while there is no `live`), after the one of `replaces`. With a rotation it
- * remembers the moment by `handover`.
+ * Whoever hands the secret over makes the place an object that depends on the first one, which is `madeFor` it: the place gets
+ * the secret of the token whose accessor ID is `live.id` (known after apply while there is no `live`), after the one of
+ * `replaces`. With a rotation it remembers the moment by `handover`.
  */
 export function ownedTokens(
   resource: Resource,

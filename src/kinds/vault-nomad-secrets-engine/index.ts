@@ -115,7 +115,7 @@ function objects(resource: Engine, context: PlanContext): Desired[] {
       adoptWith: [access.key, lease.key],
       ...renamed(resource, context, key, 'spec.path', (made) => made.name === key.name),
     },
-    token,
+    { ...token, madeFor: access.key },
     ...others,
     access,
     lease,
