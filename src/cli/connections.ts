@@ -9,7 +9,14 @@ import { seconds } from '../kinds/schema.ts';
 import type { VaultServerSpec } from '../kinds/vault-server/index.ts';
 import { placeOf as placeIn, vaultNamespaceObject } from '../kinds/vault-server/namespace.ts';
 import { resourceText, type ObjectKey } from '../plan/step.ts';
-import { nomadEnvironment, sameAddress, vaultEnvironment, type Environment } from '../targets/environment.ts';
+import { ENVIRONMENT, type EnvironmentConnection } from '../sources/directory/environment.ts';
+import {
+  nomadEnvironment,
+  sameAddress,
+  variableOf,
+  vaultEnvironment,
+  type Environment,
+} from '../targets/environment.ts';
 
 type ConnectionKind = Connection['kind'];
 type Spec = NomadClusterSpec | VaultServerSpec;
@@ -28,15 +35,20 @@ export interface DeclaredConnection extends Connection {
 export const ACCEPT_ADDRESS_CHANGE = 'nomad-access.io/accept-address-change';
 
 /** The connections that the environment stands for: declared as `default` where none of the kind is. */
-export function environmentConnections(env: Environment): { kind: ConnectionKind; spec: unknown }[] {
+export function environmentConnections(env: Environment): EnvironmentConnection[] {
   return [
-    { kind: 'NomadCluster', spec: { ...nomadEnvironment(env), auth: { tokenEnv: 'NOMAD_TOKEN' } } },
-    { kind: 'VaultServer', spec: { ...vaultEnvironment(env), auth: { tokenEnv: 'VAULT_TOKEN' } } },
+    {
+      kind: 'NomadCluster',
+      spec: { ...nomadEnvironment(env), auth: { tokenEnv: 'NOMAD_TOKEN' } },
+      variable: (field) => variableOf('NOMAD', field),
+    },
+    {
+      kind: 'VaultServer',
+      spec: { ...vaultEnvironment(env), auth: { tokenEnv: 'VAULT_TOKEN' } },
+      variable: (field) => variableOf('VAULT', field),
+    },
   ];
 }
-
-/** What the directory source calls the connections that no file declares. */
-export const ENVIRONMENT = 'environment';
 
 export function isConnection(resource: Resource): boolean {
   return resource.kind === 'NomadCluster' || resource.kind === 'VaultServer';

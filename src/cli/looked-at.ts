@@ -6,7 +6,7 @@ import { UsageError } from '../contract/errors.ts';
 import type { Resource } from '../contract/resource.ts';
 import type { Transport } from '../http/http.ts';
 import { kinds } from '../kinds/index.ts';
-import { loadDirectory } from '../sources/directory/index.ts';
+import { fromEnvironment } from '../sources/directory/environment.ts';
 import type { NomadClient } from '../targets/nomad/client.ts';
 import type { VaultClient } from '../targets/vault/client.ts';
 import {
@@ -18,7 +18,7 @@ import {
 } from './connections.ts';
 import { openNomad, openNomadTokens, openUnauthenticated, openVault, type Open } from './opening.ts';
 import type { ManifestOptions } from './options.ts';
-import { validManifests } from './session.ts';
+import { InvalidManifests, validManifests } from './session.ts';
 
 /** Connections that are only looked through: without an inventory, and whether or not a resource uses them. */
 export interface Looked {
@@ -58,7 +58,7 @@ export async function openToLook(
 ): Promise<Looked> {
   const { env } = process;
   const isDeclared = options.file !== undefined && options.file.length > 0;
-  const { resources } = isDeclared ? await validManifests(options, signal) : await ofEnvironment(options.owner);
+  const resources = isDeclared ? (await validManifests(options, signal)).resources : ofEnvironment();
   const all = connectionsIn(resources, env);
   const meant = all.filter(({ kind }) => wanted.has(kind));
   const connections = meant.filter(
@@ -114,9 +114,12 @@ export async function openToLook(
   };
 }
 
-function ofEnvironment(owner: string): ReturnType<typeof loadDirectory> {
-  const cwd = process.cwd();
-  return loadDirectory({ kinds, paths: [], base: cwd, cwd, owner, environment: environmentConnections(process.env) });
+/** @throws InvalidManifests that names the variable. */
+function ofEnvironment(): Resource[] {
+  const made = fromEnvironment(environmentConnections(process.env), kinds, process.cwd());
+  const errors = made.flatMap((one) => ('errors' in one ? one.errors : []));
+  if (errors.length > 0) throw new InvalidManifests(errors);
+  return made.flatMap((one) => ('resource' in one ? [one.resource] : []));
 }
 
 const TOKEN = { NomadCluster: 'NOMAD_TOKEN', VaultServer: 'VAULT_TOKEN' } as const;

@@ -1,4 +1,4 @@
-import type { ManifestError } from '../contract/resource.ts';
+import { positionText, type ManifestError } from '../contract/resource.ts';
 import type { Result } from '../engine/execute.ts';
 import { causeText, grouped, objectsText, refusalKey, sharedMessage } from '../plan/alike.ts';
 import { planJson, planMarkdown, planText, printable } from '../plan/render.ts';
@@ -90,6 +90,6 @@ function isGood(result: Result | undefined): boolean {
   return result?.status === 'done' || result?.status === 'unchanged';
 }
 
-export function errorText({ file, line, column, path, message }: ManifestError): string {
-  return `${file}:${String(line)}:${String(column)}: ${path === '' ? '' : `${path}: `}${printable(message)}`;
+export function errorText({ path, message, ...position }: ManifestError): string {
+  return `${positionText(position)}: ${path === '' ? '' : `${path}: `}${printable(message)}`;
 }

@@ -6,6 +6,7 @@ import { isWhole, type Desire } from '../contract/source.ts';
 import type { StateBackend, StateLock } from '../contract/state.ts';
 import { Operator } from '../engine/operator.ts';
 import { kinds } from '../kinds/index.ts';
+import { ENVIRONMENT } from '../sources/directory/environment.ts';
 import { watchDirectory } from '../sources/directory/watch.ts';
 import { always } from './bootstrapping.ts';
 import { environmentConnections, isWorldly } from './connections.ts';
@@ -120,7 +121,9 @@ async function* desires(
     },
   );
   for await (const desire of followed) {
-    const errors = desire.errors.map((e) => ({ ...e, file: relative(cwd, resolve(base, e.file)) }));
+    const errors = desire.errors.map((e) =>
+      e.file === ENVIRONMENT ? e : { ...e, file: relative(cwd, resolve(base, e.file)) },
+    );
     yield { ...desire, errors };
   }
 }

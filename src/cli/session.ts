@@ -12,9 +12,10 @@ import { byId, type World } from '../engine/world.ts';
 import { kinds } from '../kinds/index.ts';
 import { fileSink } from '../sinks/file.ts';
 import { NO_KUBERNETES } from '../sinks/no-kubernetes.ts';
+import { ENVIRONMENT } from '../sources/directory/environment.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import type { MayBootstrap } from './bootstrapping.ts';
-import { ENVIRONMENT, environmentConnections, isWorldly } from './connections.ts';
+import { environmentConnections, isWorldly } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
 import {

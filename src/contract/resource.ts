@@ -4,11 +4,15 @@ export const GROUP = 'nomad-access.io';
 export const VERSION = 'v1alpha1';
 export const API_VERSION = `${GROUP}/${VERSION}`;
 
-/** Where in the manifests something stands; lines and columns count from 1. */
+/** Where in the manifests something stands; lines and columns count from 1, and are absent where a file as a whole is meant. */
 export interface Position {
   readonly file: string;
-  readonly line: number;
-  readonly column: number;
+  readonly line?: number;
+  readonly column?: number;
+}
+
+export function positionText({ file, line, column }: Position): string {
+  return line === undefined ? file : `${file}:${String(line)}:${String(column ?? 1)}`;
 }
 
 /** One declared resource, validated, with its defaults filled in. */

@@ -1,4 +1,4 @@
-import type { ManifestError } from '../contract/resource.ts';
+import { positionText, type ManifestError } from '../contract/resource.ts';
 import type { Log } from './log.ts';
 
 /** Lines about the manifests: an error once while it lasts, and once when it is gone; deletions that are held back. */
@@ -31,8 +31,8 @@ export class ManifestLines {
     this.#errors = errors;
     for (const [key, error] of errors) {
       if (before.has(key)) continue;
-      const { file, line, column, path } = error;
-      this.#log.error(`${file}:${String(line)}:${String(column)}: ${about(error)}`, { file, line, column, path });
+      const { message: _message, ...fields } = error;
+      this.#log.error(`${positionText(error)}: ${about(error)}`, fields);
     }
     for (const [key, error] of before) {
       if (errors.has(key)) continue;

@@ -1,7 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeEach, describe, expect, it } from 'vitest';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Sandbox } from '../../src/sandbox/index.ts';
+import { useOperators } from '../e2e/operators.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
 import { manifest, Workspace, type Outcome } from '../e2e/workspace.ts';
 
@@ -143,6 +144,41 @@ describe('the arguments of commands', () => {
     mkdirSync(join(workspace.manifests, 'other'));
     expect((await workspace.run('plan', '-f', 'manifests/other', ...state)).stdout).toContain('Nothing to do');
     expect((await workspace.run('plan', '-f', 'manifests/deep', ...state)).stdout).toContain('1 to delete');
+  });
+
+  it.each(['validate', 'agent-config', 'doctor', 'bootstrap'])(
+    'a file that is not there is told by %s as what it is, and not as a place in it',
+    async (command) => {
+      const { code, stderr } = await workspace.run(command, '-f', 'nothing');
+      expect([code, stderr]).toEqual([1, expect.stringMatching(/^nothing: there is no such file or folder$/m)]);
+    },
+  );
+
+  describe('a variable of the environment that is wrong is told by its name', () => {
+    const operators = useOperators();
+    const WRONG = /^environment: NOMAD_ADDR: is no URL that leads anywhere/m;
+
+    beforeEach(() => {
+      workspace.write('a.yaml', policy('a'));
+      workspace.retarget({ nomad: { address: 'http://nomad:99999', token: 'x' } });
+    });
+
+    it.each<[string, ...string[]]>([
+      ['validate', '-f', 'manifests'],
+      ['plan', '-f', 'manifests'],
+      ['doctor'],
+      ['import', '--out', 'imported'],
+    ])('by %s', async (...args) => {
+      const { code, stderr } = await workspace.run(...args);
+      expect([code, stderr]).toEqual([1, expect.stringMatching(WRONG)]);
+    });
+
+    it('by run, which follows no file of the name "environment"', async () => {
+      const operator = await operators.start(workspace, '--log-format', 'text');
+      await vi.waitFor(() => {
+        expect(operator.log()).toContain('ERROR environment: NOMAD_ADDR: is no URL that leads anywhere');
+      });
+    });
   });
 
   it('an inventory with objects that a newer version made is left alone, with the advice to upgrade', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../../src/contract/errors.ts';
-import { nomadEnvironment, sameAddress, vaultEnvironment } from '../../src/targets/environment.ts';
+import { nomadEnvironment, sameAddress, variableOf, vaultEnvironment } from '../../src/targets/environment.ts';
 
 function refusal(read: () => unknown): string {
   try {
@@ -46,6 +46,18 @@ describe('the connection that the environment names', () => {
   });
   it.each(['localhost:4646', 'ftp://host', 'http://'])('is refused by name where %s is no address', (address) => {
     expect(refusal(() => nomadEnvironment({ NOMAD_ADDR: address }))).toContain(`NOMAD_ADDR is "${address}"`);
+  });
+  it('tells the variable of each field, so that what is wrong with it is looked for there', () => {
+    const text = (field: string): unknown => {
+      const name = variableOf('NOMAD', field);
+      const read = nomadEnvironment({ [name ?? '']: field === 'address' ? 'http://given' : 'given' });
+      return { ...read, ...read.tls }[field.replace('tls.', '')];
+    };
+    for (const field of ['caCert', 'caFile', 'caPath', 'clientCertFile', 'clientKeyFile', 'serverName'])
+      expect(text(`tls.${field}`), field).toBe('given');
+    expect([text('address'), text('region')]).toEqual(['http://given', 'given']);
+    expect(variableOf('VAULT', 'namespace')).toBe('VAULT_NAMESPACE');
+    expect(variableOf('VAULT', 'auth')).toBeUndefined();
   });
   it('is the same in two spellings', () => {
     expect(sameAddress('http://HOST:80/', 'http://host')).toBe(true);

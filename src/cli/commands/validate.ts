@@ -1,3 +1,4 @@
+import { ENVIRONMENT } from '../../sources/directory/environment.ts';
 import { errorText, type Output } from '../report.ts';
 import { emptinessOf, loadManifests } from '../session.ts';
 import type { ManifestOptions } from '../options.ts';
@@ -16,7 +17,7 @@ export async function validate(
   if (errors.length > 0) return 1;
   const empty = emptinessOf(desire, options.file ?? []);
   if (empty !== undefined) terminal.err(empty);
-  const declared = resources.filter((r) => r.source !== 'environment').length;
+  const declared = resources.filter((r) => r.source !== ENVIRONMENT).length;
   if (options.output !== 'json')
     terminal.out(declared === 1 ? '1 resource is valid.' : `${String(declared)} resources are valid.`);
   return 0;

@@ -1,14 +1,10 @@
 import { typesOf, type AnyKind, type ObjectType, type PlanContext } from '../../contract/kind.ts';
-import { idOf, type ManifestError, type Position, type Resource } from '../../contract/resource.ts';
+import { idOf, positionText, type ManifestError, type Resource } from '../../contract/resource.ts';
 import { resourceText, type ObjectKey } from '../../plan/step.ts';
 import { isRecord } from './plain.ts';
 import type { RealPaths } from './real-paths.ts';
 import { SINKS } from './sinks.ts';
 import type { Declaration } from './validate.ts';
-
-function positionText({ file, line, column }: Position): string {
-  return `${file}:${String(line)}:${String(column)}`;
-}
 
 /** What is declared under one name is declared once. */
 export class Uniqueness {

@@ -62,7 +62,7 @@ export function parseFile(source: SourceText, most: number, take: (document: Par
 
 /** One mistake often leads to another one beside it. */
 function onePerLine(problems: readonly Problem[], position: (offset: number) => Position): ManifestError[] {
-  const errors = new Map<number, ManifestError>();
+  const errors = new Map<Position['line'], ManifestError>();
   for (const { offset, message } of problems) {
     const at = position(offset);
     if (!errors.has(at.line)) errors.set(at.line, { ...at, path: '', message });

@@ -7,13 +7,15 @@ import { pathText } from './positions.ts';
 export interface EnvironmentConnection {
   readonly kind: 'NomadCluster' | 'VaultServer';
   readonly spec: unknown;
+  /** The variable that a field of the spec comes from, such as `tls.caCert`, if there is one. */
+  readonly variable: (field: string) => string | undefined;
 }
 
 /** The name that references without a name mean. */
 export const DEFAULT = 'default';
-/** What stands for the file of such a connection. */
+/** What stands for the file of such a connection; its fields are the variables. */
 export const ENVIRONMENT = 'environment';
-const POSITION = { file: ENVIRONMENT, line: 1, column: 1 } as const;
+const POSITION = { file: ENVIRONMENT } as const;
 
 export type EnvironmentResource =
   | { readonly kind: string; readonly resource: Resource }
@@ -40,8 +42,8 @@ function resourceOf(
   if ('issues' in checked) {
     const errors = checked.issues.map(({ path, message }) => ({
       ...POSITION,
-      path: pathText(['spec', ...path]),
-      message: `${message} (${kind.kind} ${DEFAULT}, as the environment has it)`,
+      path: connection.variable(pathText(path)) ?? pathText(['spec', ...path]),
+      message,
     }));
     return { kind: kind.kind, errors };
   }

@@ -83,10 +83,14 @@ class Loading {
   }
 }
 
-/** By file, line, column and field. */
+/** By file, line, column and field; what is wrong with a file as a whole comes first. */
 export function inOrder(errors: readonly ManifestError[]): ManifestError[] {
   return [...errors].sort(
-    (a, b) => compare(a.file, b.file) || a.line - b.line || a.column - b.column || compare(a.path, b.path),
+    (a, b) =>
+      compare(a.file, b.file) ||
+      (a.line ?? 0) - (b.line ?? 0) ||
+      (a.column ?? 0) - (b.column ?? 0) ||
+      compare(a.path, b.path),
   );
 }
 

@@ -1,5 +1,5 @@
 import { relative, sep } from 'node:path';
-import type { ManifestError } from '../../contract/resource.ts';
+import type { ManifestError, Position } from '../../contract/resource.ts';
 
 /** A file of manifests, or standard input. */
 export interface SourceFile {
@@ -29,8 +29,8 @@ function isOutside(relativePath: string): boolean {
 }
 
 /** What is wrong with a file as a whole. */
-export function fileError(file: string, message: string, line = 1, column = 1): ManifestError {
-  return { file, line, column, path: '', message };
+export function fileError(file: string, message: string, at: Omit<Position, 'file'> = {}): ManifestError {
+  return { file, ...at, path: '', message };
 }
 
 export function codeOf(error: unknown): string | undefined {

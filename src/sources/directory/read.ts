@@ -94,12 +94,12 @@ function checked(name: string, content: string | Buffer | Error): string | Manif
   const size = typeof content === 'string' ? Buffer.byteLength(content) : content.length;
   if (size > LARGEST_FILE) return fileError(name, tooLarge(size));
   const text = typeof content === 'string' ? content.replace(/^\uFEFF/, '') : decoded(content);
-  if (text === undefined) return fileError(name, notUtf8, firstBadLine(content));
+  if (text === undefined) return fileError(name, notUtf8, { line: firstBadLine(content), column: 1 });
   const nul = text.indexOf('\0');
   if (nul < 0) return text;
   const before = text.slice(0, nul).split('\n');
   const message = 'holds a NUL character: manifests are text';
-  return fileError(name, message, before.length, (before.at(-1)?.length ?? 0) + 1);
+  return fileError(name, message, { line: before.length, column: (before.at(-1)?.length ?? 0) + 1 });
 }
 
 const notUtf8 = 'is not UTF-8: save it as UTF-8';

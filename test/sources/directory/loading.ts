@@ -2,15 +2,23 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import type { ManifestError } from '../../../src/contract/resource.ts';
+import { positionText, type ManifestError } from '../../../src/contract/resource.ts';
 import type { Desire } from '../../../src/contract/source.ts';
 import { kinds } from '../../../src/kinds/index.ts';
 import { loadDirectory, type LoadOptions } from '../../../src/sources/directory/index.ts';
 
 /** What the environment of somebody with a Nomad and a Vault says. */
 export const ENVIRONMENT: LoadOptions['environment'] = [
-  { kind: 'NomadCluster', spec: { address: 'http://127.0.0.1:4646', auth: { tokenEnv: 'NOMAD_TOKEN' } } },
-  { kind: 'VaultServer', spec: { address: 'http://127.0.0.1:8200', auth: { tokenEnv: 'VAULT_TOKEN' } } },
+  {
+    kind: 'NomadCluster',
+    spec: { address: 'http://127.0.0.1:4646', auth: { tokenEnv: 'NOMAD_TOKEN' } },
+    variable: (field) => (field === 'address' ? 'NOMAD_ADDR' : undefined),
+  },
+  {
+    kind: 'VaultServer',
+    spec: { address: 'http://127.0.0.1:8200', auth: { tokenEnv: 'VAULT_TOKEN' } },
+    variable: () => undefined,
+  },
 ];
 
 export function load(paths: readonly string[], base: string, more: Partial<LoadOptions> = {}): Promise<Desire> {
@@ -23,8 +31,8 @@ export function loadText(text: string, more: Partial<LoadOptions> = {}): Promise
 }
 
 /** `a.yaml:3:5 spec.rules: message` */
-export function errorLine({ file, line, column, path, message }: ManifestError): string {
-  return `${file}:${String(line)}:${String(column)} ${path}: ${message}`;
+export function errorLine({ path, message, ...position }: ManifestError): string {
+  return `${positionText(position)} ${path}: ${message}`;
 }
 
 /** What was declared in files, as `kind/namespace/name`. */

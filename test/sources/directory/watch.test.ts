@@ -321,7 +321,6 @@ describe('a broken file', () => {
     await folder.write({ 'a.yaml': content });
     const held = await follower.next();
     expect(held.errors.map(({ file }) => file)).toEqual(['a.yaml']);
-    expect(held.errors[0]?.line).toBeGreaterThan(0);
     expect(held.resources).toEqual(first.resources);
     expect(held.unknown).toEqual([]);
     await folder.write({ 'b.yaml': about('b', 'new') });
@@ -341,7 +340,7 @@ describe('a broken file', () => {
     const first = await follower.next();
     await chmod(folder.at('a.yaml'), 0);
     const held = await follower.next();
-    expect(held.errors.map(errorLine)).toEqual(['a.yaml:1:1 : may not be read by this user: change its permissions']);
+    expect(held.errors.map(errorLine)).toEqual(['a.yaml : may not be read by this user: change its permissions']);
     expect(held).toMatchObject({ resources: first.resources, unknown: [] });
     await chmod(folder.at('a.yaml'), 0o600);
     const last = await follower.next();
@@ -593,7 +592,7 @@ describe('folders that can not be read', () => {
     using follower = new Follower(folder, ['a', 'b/deep'], { rootsMs: 50 });
     const first = await follower.next();
     expect(first).toMatchObject({ unknown: ['b/deep'], roots: ['a', 'b/deep'] });
-    expect(first.errors.map(errorLine)).toEqual([`b/deep:1:1 : ${gone}`]);
+    expect(first.errors.map(errorLine)).toEqual([`b/deep : ${gone}`]);
     await folder.write({ 'b/deep/b.yaml': policy('b') });
     expect(await follower.untilDeclared('a', 'b')).toMatchObject({ unknown: [] });
   });
@@ -605,7 +604,7 @@ describe('folders that can not be read', () => {
     const first = await follower.next();
     await rename(folder.at(root), folder.at('away'));
     const held = await follower.next();
-    expect(held.errors.map(errorLine)).toEqual([`${root}:1:1 : ${gone}`]);
+    expect(held.errors.map(errorLine)).toEqual([`${root} : ${gone}`]);
     expect(held.unknown).toEqual([]);
     expect(held.resources).toHaveLength(first.resources.length);
     await folder.write({ 'other/b.yaml': about('b', 'longer than it takes for a file to vanish') });
@@ -711,7 +710,7 @@ describe('limits', () => {
     await rename(folder.at('.new'), folder.at('new'));
     const held = await follower.until(({ errors }) => errors.length > 0);
     expect(held.errors.map(errorLine)).toEqual([
-      'z.yaml:1:1 : the manifests are more than 64 MB together: name fewer with -f',
+      'z.yaml : the manifests are more than 64 MB together: name fewer with -f',
     ]);
     expect(policies(held)).toEqual(['z']);
     await rm(folder.at('new'), { recursive: true });
