@@ -17,7 +17,7 @@ import {
   type DeclaredConnection,
 } from './connections.ts';
 import { openNomad, openNomadTokens, openUnauthenticated, openVault, type Open } from './opening.ts';
-import type { ManifestOptions } from './options.ts';
+import type { ManifestOptions, Reading } from './options.ts';
 import { InvalidManifests, validManifests } from './session.ts';
 
 /** Connections that are only looked through: without an inventory, and whether or not a resource uses them. */
@@ -52,7 +52,7 @@ export interface Wanted {
  * @throws UsageError, InvalidManifests, TargetError
  */
 export async function openToLook(
-  options: Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'>,
+  options: Reading & Pick<ManifestOptions, 'allowAddress'>,
   { kinds: wanted, toleratesNoCredential = false }: Wanted,
   signal: AbortSignal,
 ): Promise<Looked> {

@@ -3,7 +3,7 @@ import { dirname, relative, resolve, sep } from 'node:path';
 import { UsageError } from '../contract/errors.ts';
 import { STATE_FILE } from '../state/file.ts';
 
-/** Options that every command on manifests has. */
+/** Options that every command on manifests and servers has. */
 export interface ManifestOptions {
   readonly file?: readonly string[] | undefined;
   readonly state?: string | undefined;
@@ -11,6 +11,12 @@ export interface ManifestOptions {
   readonly allowAddress?: readonly string[] | undefined;
   readonly acceptAddressChange?: readonly string[] | undefined;
 }
+
+/** What an installation is called that nobody gave a name. */
+export const DEFAULT_OWNER = 'default';
+
+/** Which manifests are read. The owner makes none of them valid or not: it is part of what live objects are called. */
+export type Reading = Pick<ManifestOptions, 'file'> & Partial<Pick<ManifestOptions, 'owner'>>;
 
 /** Where the inventory is: a file (absolute), or Nomad Variables below a path. */
 export type StatePlace =

@@ -2,7 +2,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { crdYaml } from '../schema/index.ts';
 import { kinds } from '../kinds/index.ts';
 import { duration } from '../kinds/schema.ts';
-import { agentConfig } from './commands/agent-config.ts';
+import { agentConfig, type AgentConfigOptions } from './commands/agent-config.ts';
 import { apply, destroy, type ApplyOptions } from './commands/apply.ts';
 import { bootstrap, type BootstrapOptions } from './commands/bootstrap.ts';
 import { doctor, type DoctorOptions } from './commands/doctor.ts';
@@ -12,8 +12,8 @@ import { plan } from './commands/plan.ts';
 import { run as follow, type RunOptions } from './commands/run.ts';
 import { sandbox, type SandboxCommandOptions } from './commands/sandbox.ts';
 import { status } from './commands/status.ts';
-import { validate } from './commands/validate.ts';
-import type { ManifestOptions } from './options.ts';
+import { validate, type ValidateOptions } from './commands/validate.ts';
+import { DEFAULT_OWNER, type ManifestOptions } from './options.ts';
 import type { Output } from './report.ts';
 import type { Terminal } from './terminal.ts';
 import { DEFAULT_LISTEN, LOG_FORMATS, LOG_LEVELS } from '../telemetry/index.ts';
@@ -43,10 +43,13 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
       },
     });
 
-  manifests(root.command('validate').description('check manifests, without a server'), true)
+  root
+    .command('validate')
+    .description('check manifests, without a server')
+    .addOption(manifestsOption().makeOptionMandatory())
     .addOption(output('text', 'json'))
     .addHelpText('after', examples('validate -f access', 'validate -f - < team.yaml'))
-    .action((options: ManifestOptions & { output: Output }) => run(validate(options, terminal, stop)));
+    .action((options: ValidateOptions) => run(validate(options, terminal, stop)));
 
   manifests(root.command('plan').description('show what apply would do'), true)
     .addOption(output('text', 'json', 'markdown'))
@@ -76,6 +79,7 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .action((options: ManifestOptions & { output: Output }) => run(status(options, terminal, stop)));
 
   connections(root.command('import').description('write manifests of what is on the servers already, secrets excluded'))
+    .addOption(ownerOption())
     .requiredOption('--out <folder>', 'folder that gets the manifests; must not exist, or be empty')
     .addOption(output('text', 'json'))
     .option('--kind <kind>', 'only this kind, such as AclPolicy; can be given again', collect)
@@ -88,10 +92,11 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .addHelpText('after', examples('import --out access', "import --out team --kind AclPolicy --name 'team-*'"))
     .action((options: ImportOptions) => run(importLive(options, terminal, stop)));
 
-  common(
-    root.command('bootstrap').description("bootstrap Nomad's ACLs, once, with a token that is first put in its place"),
-  )
+  root
+    .command('bootstrap')
+    .description("bootstrap Nomad's ACLs, once, with a token that is first put in its place")
     .addOption(manifestsOption().makeOptionMandatory())
+    .addOption(allowAddressOption())
     .argument('[cluster]', 'metadata.name of a NomadCluster (default: all that have spec.bootstrap)')
     .addOption(output('text', 'json'))
     .addHelpText('after', examples('bootstrap -f access', 'bootstrap -f access europe -o json'))
@@ -137,16 +142,14 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .addHelpText('after', examples('doctor', 'doctor -f access', 'doctor -f access --make-token -o json'))
     .action((options: DoctorOptions) => run(doctor(options, terminal, stop)));
 
-  manifests(
-    root.command('agent-config').description("print the vault blocks of Nomad's agents for an integration"),
-    true,
-  )
+  root
+    .command('agent-config')
+    .description("print the vault blocks of Nomad's agents for an integration")
+    .addOption(manifestsOption().makeOptionMandatory())
     .argument('[name]', 'metadata.name of a VaultJwtIntegration')
     .addOption(output('text', 'json'))
     .addHelpText('after', examples('agent-config -f access workloads'))
-    .action((name: string | undefined, options: ManifestOptions & { output: Output }) =>
-      run(agentConfig(options, name, terminal, stop)),
-    );
+    .action((name: string | undefined, options: AgentConfigOptions) => run(agentConfig(options, name, terminal, stop)));
 
   manifests(root.command('run').description('follow manifests and servers, and keep them equal until stopped'), false)
     .addOption(
@@ -217,7 +220,10 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
 
 function manifests(command: Command, needsFiles: boolean): Command {
   const file = manifestsOption();
-  return common(command.addOption(needsFiles ? file.makeOptionMandatory() : file))
+  return command
+    .addOption(needsFiles ? file.makeOptionMandatory() : file)
+    .addOption(ownerOption())
+    .addOption(allowAddressOption())
     .option(
       '--state <path>',
       'inventory: a file (default: .nomad-access.state.json beside the manifests), or nomad:PATH for Nomad Variables',
@@ -231,11 +237,9 @@ function manifests(command: Command, needsFiles: boolean): Command {
 
 /** For what only looks at servers. */
 function connections(command: Command): Command {
-  return common(
-    command.addOption(
-      fileOption('manifests that declare connections (default: those of the environment); can be given again'),
-    ),
-  );
+  return command
+    .addOption(fileOption('manifests that declare connections (default: those of the environment); can be given again'))
+    .addOption(allowAddressOption());
 }
 
 function manifestsOption(): Option {
@@ -246,14 +250,14 @@ function fileOption(description: string): Option {
   return new Option('-f, --file <path>', description).argParser(collect);
 }
 
-function common(command: Command): Command {
-  return command
-    .option('--owner <name>', 'name of this installation; separate ones on one Nomad take separate names', 'default')
-    .option(
-      '--allow-address <address>',
-      'address of a declared connection that credentials may be sent to; can be given again',
-      collect,
-    );
+function ownerOption(): Option {
+  const description = 'name of this installation; separate ones on one Nomad take separate names';
+  return new Option('--owner <name>', description).default(DEFAULT_OWNER);
+}
+
+function allowAddressOption(): Option {
+  const description = 'address of a declared connection that credentials may be sent to; can be given again';
+  return new Option('--allow-address <address>', description).argParser(collect);
 }
 
 /** One value for each time that an option is given: what follows it stays an argument. */

@@ -19,12 +19,14 @@ import { environmentConnections, isWorldly } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
 import {
+  DEFAULT_OWNER,
   pathNameIn,
   placesOf,
   placeText,
   under,
   type ManifestOptions,
   type Places,
+  type Reading,
   type StatePlace,
 } from './options.ts';
 
@@ -61,10 +63,7 @@ const SAVE_DELAY_MS = 2_000;
 const cwd = (): string => process.cwd();
 
 /** Reads manifests without an inventory or a server. Files are called as seen from the working directory. */
-export async function loadManifests(
-  { file, owner }: Pick<ManifestOptions, 'file' | 'owner'>,
-  signal: AbortSignal,
-): Promise<Desire> {
+export async function loadManifests({ file, owner = DEFAULT_OWNER }: Reading, signal: AbortSignal): Promise<Desire> {
   if (file === undefined || file.length === 0) throw new UsageError('which manifests? Give -f FILE, -f FOLDER or -f -');
   const desire = await loadDirectory({
     kinds,

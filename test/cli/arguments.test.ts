@@ -49,6 +49,16 @@ describe('the arguments of commands', () => {
     expect(stdout).not.toContain('(default: [])');
   });
 
+  it.each(['--state', '--owner', '--allow-address', '--accept-address-change'])(
+    'validate and agent-config, which ask no server, take no %s as if it changed anything',
+    async (option) => {
+      for (const command of ['validate', 'agent-config']) {
+        const { code, stderr } = await workspace.run(command, '-f', 'manifests', option, 'x');
+        expect([code, stderr]).toEqual([1, expect.stringContaining(`unknown option '${option}'`)]);
+      }
+    },
+  );
+
   it.each<[readonly string[], string]>([
     [[], 'which manifests? Give -f FOLDER, or --source kubernetes'],
     [['-f', 'manifests', '--namespace', 'apps'], '--namespace needs --source kubernetes'],

@@ -8,9 +8,11 @@ import type { Output } from '../report.ts';
 import { validManifests } from '../session.ts';
 import type { Terminal } from '../terminal.ts';
 
+export type AgentConfigOptions = Pick<ManifestOptions, 'file'> & { readonly output: Output };
+
 /** The `vault` blocks of Nomad's agents that belong to each integration. Asks no server. */
 export async function agentConfig(
-  options: ManifestOptions & { output: Output },
+  options: AgentConfigOptions,
   name: string | undefined,
   terminal: Terminal,
   signal: AbortSignal,

@@ -10,7 +10,7 @@ import type { Output } from '../report.ts';
 import { validManifests } from '../session.ts';
 import type { Terminal } from '../terminal.ts';
 
-export interface BootstrapOptions extends Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'> {
+export interface BootstrapOptions extends Pick<ManifestOptions, 'file' | 'allowAddress'> {
   readonly output: Output;
 }
 

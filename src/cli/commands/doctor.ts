@@ -9,7 +9,7 @@ import type { ManifestOptions } from '../options.ts';
 import type { Output } from '../report.ts';
 import type { Terminal } from '../terminal.ts';
 
-export interface DoctorOptions extends Pick<ManifestOptions, 'file' | 'owner' | 'allowAddress'> {
+export interface DoctorOptions extends Pick<ManifestOptions, 'file' | 'allowAddress'> {
   readonly output: Output;
   readonly makeToken: boolean;
 }

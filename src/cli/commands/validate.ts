@@ -4,12 +4,10 @@ import { emptinessOf, loadManifests } from '../session.ts';
 import type { ManifestOptions } from '../options.ts';
 import type { Terminal } from '../terminal.ts';
 
+export type ValidateOptions = Pick<ManifestOptions, 'file'> & { readonly output: Output };
+
 /** Everything that can be checked without a server. */
-export async function validate(
-  options: ManifestOptions & { output: Output },
-  terminal: Terminal,
-  signal: AbortSignal,
-): Promise<number> {
+export async function validate(options: ValidateOptions, terminal: Terminal, signal: AbortSignal): Promise<number> {
   const desire = await loadManifests(options, signal);
   const { errors, resources } = desire;
   if (options.output === 'json') terminal.out(JSON.stringify({ errors }, null, 2));
