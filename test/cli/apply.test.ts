@@ -1,12 +1,13 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { apply, type ApplyOptions } from '../../src/cli/commands/apply.ts';
+import { apply, destroy, type ApplyOptions } from '../../src/cli/commands/apply.ts';
 import { Interrupted } from '../../src/cli/interrupted.ts';
 import type { Terminal } from '../../src/cli/terminal.ts';
-import type { Sandbox } from '../../src/sandbox/index.ts';
+import { listen, type Reply, type Request } from '../../src/sandbox/http.ts';
+import { NomadSandbox, type Sandbox } from '../../src/sandbox/index.ts';
 import { useSandbox } from '../e2e/sandbox-workspace.ts';
-import { manifest, Workspace } from '../e2e/workspace.ts';
+import { manifest, numberedPolicies, Workspace } from '../e2e/workspace.ts';
 
 const policy = (name: string): string =>
   manifest('AclPolicy', name, `rules: 'namespace "default" { policy = "read" }'`);
@@ -55,6 +56,60 @@ describe('the confirmation of apply', () => {
   const run = (terminal: Terminal, over: Partial<ApplyOptions> = {}): Promise<number> =>
     apply(options(over), terminal, new AbortController().signal);
   const live = (): string[] => sandbox.nomad.server.snapshot().policies.map((p) => p.Name);
+
+  /** Neither a person nor --yes. */
+  const nobody = (): Terminal => ({ ...person(), interactive: false });
+
+  it('where nobody can be asked shows the plan all the same, changes nothing and says what to add', async () => {
+    workspace.write('a.yaml', policy('a'));
+    await expect(run(nobody())).rejects.toThrow('so nothing was done: add --yes');
+    expect(printed.join('\n')).toContain('1 to create');
+    expect(live()).toEqual([]);
+    expect(readdirSync(workspace.manifests)).toEqual(['a.yaml']);
+    expect(await run(nobody(), { yes: true })).toBe(0);
+    printed = [];
+    await expect(destroy(options(), nobody(), new AbortController().signal)).rejects.toThrow('add --yes');
+    expect(printed.join('\n')).toContain('1 to delete');
+    expect(live()).toEqual(['a']);
+  });
+
+  it('where nobody can be asked is not missed if there is nothing to do', async () => {
+    workspace.write('a.yaml', policy('a'));
+    await run(person('yes'));
+    expect(await run(nobody())).toBe(0);
+  });
+
+  it('where nobody can be asked names both options that a mass deletion needs', async () => {
+    workspace.write('a.yaml', ...numberedPolicies(6));
+    await run(person('yes'));
+    workspace.remove('a.yaml');
+    await expect(run(nobody())).rejects.toThrow('add --yes --allow-mass-delete');
+    expect(printed.join('\n')).toContain('6 to delete');
+    expect(live()).toHaveLength(6);
+  });
+
+  it('of a bootstrap is not taken for given where nobody can be asked', async () => {
+    workspace.write('a.yaml', policy('a'));
+    const nomad = new NomadSandbox(Date.now);
+    const handle = (request: Request): Promise<Reply> => nomad.handle(request);
+    const bare = await listen({
+      target: 'nomad',
+      host: '127.0.0.1',
+      port: 0,
+      handle,
+      count: () => 0,
+      hook: () => undefined,
+    });
+    try {
+      const spec = `address: ${bare.address}\nauth: { tokenFile: token }\nbootstrap: {}`;
+      workspace.write('nomad.yaml', manifest('NomadCluster', 'default', spec));
+      const asked = run(nobody(), { allowAddress: [bare.address] });
+      await expect(asked).rejects.toThrow(/not bootstrapped yet.*add --yes$/);
+      expect(existsSync(join(workspace.manifests, 'token'))).toBe(false);
+    } finally {
+      await bare.close();
+    }
+  });
 
   it('anything but "yes" does nothing', async () => {
     workspace.write('a.yaml', policy('a'));

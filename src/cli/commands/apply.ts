@@ -33,9 +33,8 @@ async function converge(
   terminal: Terminal,
   drain: AbortSignal,
 ): Promise<number> {
-  if (!options.yes && (!terminal.interactive || options.output === 'json')) {
-    throw new UsageError('nobody can be asked for a confirmation here: add --yes');
-  }
+  // A plan that nobody confirmed, and the error, would be two documents.
+  if (!options.yes && options.output === 'json') throw new UsageError(unasked('--yes'));
   const needsInventory = desire === 'nothing';
   const mayBootstrap = desire === 'declared' ? bootstrapAsker(options, terminal, drain) : undefined;
   const session = await openSession({ ...options, write: true, desire, needsInventory, mayBootstrap }, drain);
@@ -100,7 +99,13 @@ function text(steps: readonly PlannedStep[]): string {
 }
 
 async function mayBegin(options: ApplyOptions, terminal: Terminal, signal: AbortSignal): Promise<boolean> {
-  return options.yes || (await terminal.ask('Do this? Only "yes" does it: ', signal)) === 'yes';
+  if (options.yes) return true;
+  if (!terminal.interactive) throw new UsageError(unasked('--yes'));
+  return (await terminal.ask('Do this? Only "yes" does it: ', signal)) === 'yes';
+}
+
+function unasked(flags: string): string {
+  return `nobody can be asked for a confirmation here, so nothing was done: add ${flags}`;
 }
 
 /** One question after the other, and what was answered is told. */
@@ -112,6 +117,7 @@ function bootstrapAsker(options: ApplyOptions, terminal: Terminal, signal: Abort
       terminal.err(`${what}: that is done now, with a token in ${place}.`);
       return Promise.resolve(true);
     }
+    if (!terminal.interactive) return Promise.reject(new UsageError(`${what}. ${unasked('--yes')}`));
     const question = `${what}. Do that now, with a token in ${place}? Only "yes" does it: `;
     const answer = turn.then(async () => (await terminal.ask(question, signal)) === 'yes');
     turn = answer.catch(() => undefined);
@@ -129,6 +135,7 @@ async function mayDelete(
   const mass = massDeletion(steps, session.world.ledger.all().length);
   if (options.allowMassDelete || mass === undefined) return true;
   if (options.yes) throw new UsageError(`${mass.text}: nothing was done. If that is meant, add --allow-mass-delete`);
+  if (!terminal.interactive) throw new UsageError(`${mass.text}: ${unasked('--yes --allow-mass-delete')}`);
   const answer = await terminal.ask(`${mass.text}. Type the number of deletions to go on: `, signal);
   return answer === String(mass.deletions);
 }
