@@ -101,6 +101,17 @@ export function declaredConnections(declaring: Declaring): DeclaredConnection[] 
   return declaring.isKubernetes ? all.map(inKubernetes) : all;
 }
 
+/** What to say of names given to --accept-address-change that no connection has; undefined where each is known, or none is there to have one. */
+export function unknownAccepted(
+  accepted: readonly string[],
+  connections: readonly Pick<DeclaredConnection, 'name'>[],
+): string | undefined {
+  const names = [...new Set(connections.map(({ name }) => name))].sort();
+  const unknown = accepted.find((name) => !names.includes(name));
+  if (unknown === undefined || names.length === 0) return undefined;
+  return `--accept-address-change ${unknown}: there is no connection of that name: give one of ${names.join(', ')}`;
+}
+
 /** The connections of manifests that are read without an inventory. */
 export function connectionsIn(resources: readonly Resource[], env: Environment): DeclaredConnection[] {
   return declaredConnections({ resources, recorded: [], accepted: [], base: process.cwd(), env, isKubernetes: false });

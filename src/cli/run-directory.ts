@@ -9,7 +9,7 @@ import { kinds } from '../kinds/index.ts';
 import { ENVIRONMENT } from '../sources/directory/environment.ts';
 import { watchDirectory } from '../sources/directory/watch.ts';
 import { always } from './bootstrapping.ts';
-import { environmentConnections, isWorldly } from './connections.ts';
+import { environmentConnections, isWorldly, unknownAccepted } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { lead, requireHeld } from './leading.ts';
 import { OpenConnections } from './open-connections.ts';
@@ -43,6 +43,7 @@ async function act(
   lock: StateLock,
 ): Promise<void> {
   const { ledger, base } = await openLedger(backend, options.owner, places);
+  const accepted = options.acceptAddressChange ?? [];
   let declared: Desire | undefined;
   const opened = new OpenConnections({
     onChange: () => {
@@ -50,7 +51,7 @@ async function act(
     },
     env: process.env,
     allowed: options.allowAddress ?? [],
-    accepted: options.acceptAddressChange ?? [],
+    accepted,
     base,
     ledger,
     isStrict: false,
@@ -70,8 +71,12 @@ async function act(
     allowMassDelete: options.allowMassDelete,
     scopeOf: (desire) => scopeOf(places, base, desire),
     connect: async (desire) => {
+      const isFirst = declared === undefined;
       if (isWhole(desire)) declared = desire;
       const connections = await opened.update(declared?.resources ?? [], scopeOf(places, base, declared));
+      // A warning, and once: it may be declared later.
+      const unknown = isFirst ? unknownAccepted(accepted, connections) : undefined;
+      if (unknown !== undefined) observer.warned(unknown);
       return {
         connections: connections.filter((c) => opened.isInUse(c)),
         declaration: isWhole(desire)

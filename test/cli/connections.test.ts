@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { startSandbox, type Sandbox } from '../../src/sandbox/index.ts';
+import { readySeries, useOperators } from '../e2e/operators.ts';
 import { manifest, Workspace } from '../e2e/workspace.ts';
 
 const RULES = `rules: 'namespace "default" { policy = "read" }'`;
@@ -8,6 +9,7 @@ describe('where credentials go', () => {
   let here: Sandbox;
   let elsewhere: Sandbox;
   let workspace: Workspace;
+  const operators = useOperators();
 
   beforeEach(async () => {
     [here, elsewhere] = await Promise.all([startSandbox(), startSandbox()]);
@@ -41,6 +43,31 @@ describe('where credentials go', () => {
     expect((await workspace.apply('--accept-address-change', 'default')).code).toBe(0);
     expect((await workspace.plan('--detailed-exitcode')).code).toBe(0);
     expect(policies(elsewhere)).toEqual(['a']);
+  });
+
+  it('a name that no connection has is told, with those that there are, instead of accepting nothing', async () => {
+    workspace.write('a.yaml', manifest('AclPolicy', 'a', RULES));
+    await workspace.apply();
+    for (const command of [['plan'], ['apply', '-y'], ['status'], ['destroy', '-y']]) {
+      const { code, stderr } = await workspace.run(...command, '-f', 'manifests', '--accept-address-change', 'defualt');
+      expect([code, stderr]).toEqual([
+        1,
+        'Error: --accept-address-change defualt: there is no connection of that name: give one of default\n',
+      ]);
+    }
+    expect(policies(here)).toEqual(['a']);
+    const destroy = ['destroy', '-y', '-f', 'manifests', '--accept-address-change', 'default'];
+    for (const _ of ['first', 'nothing left']) expect((await workspace.run(...destroy)).code).toBe(0);
+  });
+
+  it('a name that no connection has is a warning of run, once: one may be declared later', async () => {
+    workspace.write('a.yaml', manifest('AclPolicy', 'a', RULES));
+    const operator = await operators.start(workspace, '--accept-address-change', 'defualt');
+    await operator.until(readySeries('AclPolicy'), 1);
+    workspace.write('b.yaml', manifest('AclPolicy', 'b', RULES));
+    await operator.until(readySeries('AclPolicy'), 2);
+    const warnings = operator.lines().filter(({ msg }) => msg.startsWith('--accept-address-change defualt: '));
+    expect(warnings.map(({ level }) => level)).toEqual(['warn']);
   });
 
   it('for a second cluster nobody is told to point NOMAD_ADDR away from the first', async () => {
