@@ -34,6 +34,11 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .description('Keeps ACLs on Nomad, and the login of Nomad workloads to Vault, equal to what is declared in YAML.')
     .version(VERSION, '--version')
     .showHelpAfterError('(--help tells more)')
+    .addHelpText(
+      'after',
+      '\nServers and credentials are those of NOMAD_ADDR, NOMAD_TOKEN, VAULT_ADDR, VAULT_TOKEN and so on, as nomad and vault\n' +
+        'read them, unless manifests declare a NomadCluster or a VaultServer. To try it without servers: nomad-access sandbox',
+    )
     .configureOutput({
       writeOut: (text) => {
         terminal.out(text.trimEnd());
@@ -65,13 +70,22 @@ export function program(terminal: Terminal, stop: AbortSignal, finish: (code: nu
     .action((options: ApplyOptions) => run(apply(options, terminal, stop)));
 
   confirmable(
-    manifests(root.command('destroy').description('delete what was made or adopted from under the paths'), false),
+    manifests(
+      root
+        .command('destroy')
+        .description(
+          'delete what was made or adopted from under the paths; without -f all that is recorded, which needs --state',
+        ),
+      false,
+    ),
   )
     .addHelpText('after', examples('destroy -f access', 'destroy --state access/.nomad-access.state.json --yes'))
     .action((options: ApplyOptions) => run(destroy(options, terminal, stop)));
 
   manifests(
-    root.command('status').description('show each resource, its live state and drift; without -f what is recorded'),
+    root
+      .command('status')
+      .description('show each resource, its live state and drift; without -f what is recorded, which needs --state'),
     false,
   )
     .addOption(output('text', 'json'))
@@ -230,7 +244,7 @@ function manifests(command: Command, needsFiles: boolean): Command {
     )
     .option(
       '--accept-address-change <connection>',
-      'connection whose new address leads to the same servers; can be given again',
+      'metadata.name of a connection whose new address leads to the same servers; can be given again',
       collect,
     );
 }
@@ -262,6 +276,8 @@ function allowAddressOption(): Option {
 
 /** One value for each time that an option is given: what follows it stays an argument. */
 function collect(value: string, previous: readonly string[] | undefined): readonly string[] {
+  // What an unset variable of a shell leaves: as a path it would be the working directory.
+  if (value === '') throw new InvalidArgumentError('It must not be empty.');
   return [...(previous ?? []), value];
 }
 
@@ -272,7 +288,9 @@ function examples(...lines: string[]): string {
 }
 
 function confirmable(command: Command): Command {
-  return command.addOption(output('text', 'json')).option('-y, --yes', 'ask nothing', false);
+  return command
+    .addOption(output('text', 'json'))
+    .option('-y, --yes', 'go on without asking for a confirmation', false);
 }
 
 function output(...choices: Output[]): Option {
@@ -286,6 +304,7 @@ function goDuration(value: string): string {
 
 function port(text: string): number {
   const value = Number(text);
-  if (!Number.isInteger(value) || value < 0 || value > 65535) throw new InvalidArgumentError('must be a port number.');
+  if (!Number.isInteger(value) || value < 0 || value > 65535)
+    throw new InvalidArgumentError('It must be a port number.');
   return value;
 }

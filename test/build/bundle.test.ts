@@ -44,11 +44,11 @@ describe('the executable', () => {
     [['aply'], "unknown command 'aply'"],
     [['plan'], "required option '-f, --file <path>' not specified"],
     [['plan', '-f', 'nowhere'], 'nowhere: there is no such file or folder'],
-    [['apply', '-f', '.'], 'nobody can be asked for a confirmation here: add --yes'],
+    [['apply', '-f', '.', '-o', 'json'], 'nobody can be asked for a confirmation here, so nothing was done: add --yes'],
     [['plan', '-f', '.', '-o', 'xml'], 'Allowed choices are text, json, markdown'],
     [['destroy', '-y'], '--state'],
     [['status', '-f', '-'], '--state'],
-    [['sandbox', '--nomad-port', 'x'], 'must be a port number'],
+    [['sandbox', '--nomad-port', 'x'], 'It must be a port number'],
   ])('%j is answered with what to do, and exit code 1', (args, text) => {
     const { status, stdout, stderr } = run([process.execPath], ...args);
     expect([status, stdout + stderr]).toEqual([1, expect.stringContaining(text)]);

@@ -164,6 +164,13 @@ describe('the arguments of commands', () => {
     },
   );
 
+  it('a path that an unset variable left empty is not taken for the working directory', async () => {
+    for (const command of ['validate', 'plan', 'apply', 'destroy']) {
+      const { code, stderr } = await workspace.run(command, '-f', '');
+      expect([code, stderr]).toEqual([1, expect.stringContaining("argument '' is invalid. It must not be empty.")]);
+    }
+  });
+
   describe('a variable of the environment that is wrong is told by its name', () => {
     const operators = useOperators();
     const WRONG = /^environment: NOMAD_ADDR: is no URL that leads anywhere/m;
