@@ -12,8 +12,8 @@ import { manifest, Workspace } from './workspace.ts';
 const READ = `rules: 'namespace "default" { policy = "read" }'`;
 const FOREIGN = 'namespace "default" { policy = "write" }';
 const soon = { timeout: 30_000, interval: 20 };
-/** Within which another one takes over from a leader that died: the promised 23 s, and what a busy machine is late. */
-const TAKEOVER_MS = 30_000;
+/** Within which another one takes over from a leader that died. */
+const TAKEOVER_MS = 25_000;
 
 /** One of several operators, with a way to Nomad of its own. */
 interface Replica {
