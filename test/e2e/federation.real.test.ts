@@ -226,7 +226,9 @@ describe.skipIf(!requireServers('nomad'))('two federated regions', () => {
       await applied();
       const made = await east.marked();
       expect(made).toHaveLength(1);
+      // Whoever acts now knows nothing of it, not even by the place of its secret.
       workspace.remove('.nomad-access.state.json');
+      workspace.remove('everywhere');
       workspace.retarget({ nomad: federation.west });
       workspace.write(
         'all.yaml',
