@@ -14,6 +14,7 @@ import {
   declaredConnections,
   makesNamespace,
   recordOf,
+  unknownAccepted,
   vaultBehind,
   type Declaring,
   type DeclaredConnection,
@@ -25,7 +26,7 @@ export type OpenOptions = Pick<Declaring, 'accepted' | 'base' | 'env'> &
   Pick<Access, 'allowed' | 'kubernetes' | 'gate' | 'onReply' | 'clock' | 'random' | 'mayBootstrap'> & {
     readonly ledger: Ledger;
     /**
-     * Whether one that can't be opened ends everything. Otherwise it is refused, says why, and the others are worked with.
+     * Whether one that can't be opened ends everything, and so does an accepted name that none has. Otherwise it is refused, says why, and the others are worked with.
      */
     readonly isStrict: boolean;
     /** Whether all that are declared are opened, in use or not. Default: only those in use. */
@@ -74,9 +75,11 @@ export class OpenConnections {
   }
 
   async #update(resources: readonly Resource[], inScope: (source: string) => boolean): Promise<DeclaredConnection[]> {
-    const { ledger, kubernetes, opensAll = false } = this.#options;
+    const { accepted, isStrict, ledger, kubernetes, opensAll = false } = this.#options;
     const isKubernetes = kubernetes !== undefined;
     const declared = declaredConnections({ ...this.#options, isKubernetes, resources, recorded: ledger.connections() });
+    const unknown = isStrict ? unknownAccepted(accepted, declared) : undefined;
+    if (unknown !== undefined) throw new UsageError(unknown);
     const used = usedBy(resources, ledger, inScope);
     if (opensAll) for (const c of declared) if (!c.isRecorded) used.add(keyOf(c));
     for (const c of declared) {

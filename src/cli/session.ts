@@ -15,7 +15,7 @@ import { NO_KUBERNETES } from '../sinks/no-kubernetes.ts';
 import { ENVIRONMENT } from '../sources/directory/environment.ts';
 import { loadDirectory } from '../sources/directory/index.ts';
 import type { MayBootstrap } from './bootstrapping.ts';
-import { declaredConnections, environmentConnections, isWorldly, unknownAccepted } from './connections.ts';
+import { environmentConnections, isWorldly } from './connections.ts';
 import { openLedger, openState } from './inventory.ts';
 import { OpenConnections } from './open-connections.ts';
 import {
@@ -133,10 +133,6 @@ export async function openSession(options: SessionOptions, signal: AbortSignal):
     const resources = declared?.resources ?? [];
     const inScope = scopeOf(places, base, declared);
     const accepted = options.acceptAddressChange ?? [];
-    const recorded = ledger.connections();
-    const known = declaredConnections({ resources, recorded, accepted, base, env: access.env, isKubernetes: false });
-    const unknown = unknownAccepted(accepted, known);
-    if (unknown !== undefined) throw new UsageError(unknown);
     const opened = new OpenConnections({ ...access, accepted, base, ledger, isStrict: true });
     closing.push(() => opened.close());
     const connections = await opened.update(resources, inScope);
